@@ -1,0 +1,144 @@
+"""What users configure, as plain data: whether it can be right, and which entry cannot.
+
+A configuration of a server has `named_calls` and `periodic_streams`, each entry the arguments of `add_…`; the same
+shape comes from a dict in a script and from a TOML file. Nothing here makes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Self
+
+from one_liner.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One entry; its fields are the keys that it may have."""
+
+    @classmethod
+    def read(cls, where: str, data: Any) -> Self:
+        """Check the keys of an entry.
+
+        Raises:
+            ConfigurationError: it is no dict, a key is unknown, or one is missing.
+        """
+        if not isinstance(data, Mapping):
+            raise ConfigurationError(f"{where} has to be a dict of arguments, not {data!r}")
+        known = {entry.name for entry in fields(cls)}
+        needed = {entry.name for entry in fields(cls) if entry.default is MISSING and entry.default_factory is MISSING}
+        unknown = sorted(str(key) for key in set(data) - known)
+        missing = sorted(needed - set(data))
+        if unknown:
+            raise ConfigurationError(f"{where} has unknown keys {unknown}; there are {sorted(known)}")
+        if missing:
+            raise ConfigurationError(f"{where} lacks {missing}")
+        return cls(**data)
+
+    def arguments(self) -> dict[str, Any]:
+        """The entry as keyword arguments."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCallEntry(_Entry):
+    """The arguments of `RouterServer.add_named_call`, less the name."""
+
+    obj_name: str
+    attr_name: str
+    args: list[Any] | None = None
+    kwargs: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicStreamEntry(_Entry):
+    """The arguments of `RouterServer.add_stream`, less the name."""
+
+    frequency_hz: float
+    obj_name: str
+    attr_name: str
+    args: list[Any] | None = None
+    kwargs: dict[str, Any] | None = None
+    enabled: bool = True
+    serializer: Any = "msgpack"
+    on_demand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Everything that a configuration asks for.
+
+    Attributes:
+        named_calls: by name.
+        periodic_streams: by name.
+    """
+
+    named_calls: dict[str, NamedCallEntry] = field(default_factory=dict)
+    periodic_streams: dict[str, PeriodicStreamEntry] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any] | None) -> ServerConfig:
+        """Check a configuration as a whole.
+
+        Raises:
+            ConfigurationError: naming the first entry that cannot be right.
+        """
+        if data is None:
+            return cls()
+        if not isinstance(data, Mapping):
+            raise ConfigurationError(f"a configuration is a dict, not {data!r}")
+        known = ("named_calls", "periodic_streams")
+        unknown = sorted(str(key) for key in set(data) - set(known))
+        if unknown:
+            raise ConfigurationError(f"a configuration has no sections {unknown}; there are {list(known)}")
+        return cls(
+            {str(name): NamedCallEntry.read(where, entry) for name, where, entry in _section(data, known[0])},
+            {str(name): PeriodicStreamEntry.read(where, entry) for name, where, entry in _section(data, known[1])},
+        )
+
+
+def _section(data: Mapping[str, Any], name: str) -> list[tuple[Any, str, Any]]:
+    section = data.get(name)
+    if section is None:
+        return []
+    if not isinstance(section, Mapping):
+        raise ConfigurationError(f"{name} has to be a dict of entries by name, not {section!r}")
+    return [(key, f"{name}[{key!r}]", entry) for key, entry in section.items()]
+
+
+def check_interval(what: str, seconds: object) -> float:
+    """A positive, finite number of seconds.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+        raise ConfigurationError(f"{what} is a positive number of seconds, not {seconds!r}")
+    return float(seconds)
+
+
+def check_timeout(timeout_s: object) -> float | None:
+    """A timeout in seconds, or None.
+
+    Raises:
+        ConfigurationError: it is negative or no number.
+    """
+    if timeout_s is None:
+        return None
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s >= 0:
+        raise ConfigurationError(f"a timeout is a number of seconds from 0 on, or None; not {timeout_s!r}")
+    return float(timeout_s)
+
+
+def check_arguments(what: str, args: Any, kwargs: Any) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments as lists and dicts, from what a user gave.
+
+    Raises:
+        ConfigurationError: they are something else.
+    """
+    if args is not None and (isinstance(args, str | bytes) or not isinstance(args, Sequence)):
+        raise ConfigurationError(f"args of {what!r} is a list of arguments, not {args!r}")
+    if kwargs is not None and (not isinstance(kwargs, Mapping) or not all(isinstance(key, str) for key in kwargs)):
+        raise ConfigurationError(f"kwargs of {what!r} is a dict of arguments by name, not {kwargs!r}")
+    return list(args or ()), dict(kwargs or {})

@@ -1,0 +1,706 @@
+"""What may be reached from outside, by name, and how it is then called, read or written.
+
+Everything that is served stands in one `Exposure`. A request names an object (`rig`, or the nested `rig.stage`) and an
+attribute; `Exposure.resolve` turns both into a `Target`: what to act on, and in which lane. It runs no code of the
+objects, so it may be done by the thread that receives. `call`, `read` and `write` then act, inside the lane.
+
+The rules, in short: no name with an underscore in front; a path leads through objects only, never through functions,
+classes, plain values or the interpreter's own machinery; of a module only what it shows as its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import threading
+import types
+import unicodedata
+import weakref
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Literal, NamedTuple
+
+from one_liner.errors import (
+    BadArgumentsError,
+    ConfigurationError,
+    NotExposedError,
+    UnknownAttributeError,
+    UnknownObjectError,
+)
+from one_liner.rpc.lanes import Lane
+from one_liner.rpc.members import (
+    MISSING,
+    Member,
+    bound_callable,
+    find,
+    instance_dict,
+    is_class,
+    is_function,
+    is_module,
+    is_opaque,
+    is_passable,
+    is_value,
+    may_make_up,
+    member,
+    member_names,
+    module_name,
+)
+from one_liner.rpc.signatures import repr_text, signature_of, signature_text
+
+_MAX_STEPS = 32
+_MAX_SHOWN = 80
+_MAX_LISTED = 10
+_MAX_UNWRAPPED = 32
+_MAX_SEARCHED = 5000
+_MAX_DEPTH = 6
+
+# The interpreter's own machinery: nobody's instrument, and each of them a way to everything.
+_INTERNALS = (
+    types.FrameType,
+    types.CodeType,
+    types.TracebackType,
+    types.CellType,
+    types.GeneratorType,
+    types.CoroutineType,
+    types.AsyncGeneratorType,
+)
+
+
+class Target(NamedTuple):
+    """What a call or an attribute access will act on.
+
+    Attributes:
+        owner: the object that holds the attribute, or the object itself when `name` is empty.
+        name: the attribute; empty when the object itself is meant.
+        lane: whose turn to wait for; None may run beside others.
+        where: the whole path, for messages: `rig.stage.move`.
+        steps: what is still to be walked from `owner` before `name`, because it takes running the object's own code.
+        direct: `name` is a method of the owner's type: nothing has to be found out when it is called.
+    """
+
+    owner: Any
+    name: str
+    lane: Lane | None
+    where: str
+    steps: tuple[str, ...] = ()
+    direct: bool = False
+
+
+# --- what is served --------------------------------------------------------------------------------------------------
+
+
+class _ServedLane(Lane):
+    """A lane that keeps its object alive: as long as somebody uses the lane, the object's identity leads to it."""
+
+    __slots__ = ("__weakref__", "carrier")
+
+    def __init__(self, name: str, carrier: Any) -> None:
+        super().__init__(name)
+        self.carrier = carrier
+
+
+class _Witness(NamedTuple):
+    """Why a nested object was found: this stood there under this name."""
+
+    held: Mapping[str, Any]
+    step: str
+    value: Any
+
+
+class _Entry:
+    """One name under which something is served."""
+
+    __slots__ = ("beside", "lane", "name", "obj")
+
+    def __init__(self, name: str, obj: Any, lane: _ServedLane, beside: frozenset[str] | Literal[True]) -> None:
+        self.name = name
+        self.obj = obj
+        self.lane = lane
+        self.beside = beside
+
+    def may_run_beside(self, steps: Sequence[str]) -> bool:
+        """Whether the attribute at the end of these steps was declared safe to run beside others."""
+        if self.beside is True:
+            return True
+        return bool(self.beside) and any(".".join(steps[:n]) in self.beside for n in range(1, len(steps) + 1))
+
+
+class Exposure:
+    """The objects that are served, and the way to their attributes.
+
+    `add` and `remove` may be called from any thread at any time. `resolve` and `lane_of` take no lock and run none of
+    the objects' code. `call`, `read` and `write` run it, and belong into the lane of their target.
+
+    Each object has one lane, whatever the number of its names, and keeps it while anybody uses it, even through
+    `remove` and `add`. A method served under a name of its own has the lane of the object that it belongs to.
+    """
+
+    def __init__(self) -> None:
+        self._changing = threading.Lock()
+        # These two are replaced, never changed: readers need no lock.
+        self._entries: dict[str, _Entry] = {}
+        self._by_carrier: dict[int, tuple[_Entry, ...]] = {}
+        self._lanes: weakref.WeakValueDictionary[int, _ServedLane] = weakref.WeakValueDictionary()
+        # Answers known already. They are dropped with whatever is added or removed; a late one goes into the old dict.
+        self._known: dict[tuple[str, str], Target] = {}
+        self._known_nested: dict[tuple[str, str], tuple[tuple[_Witness, ...], Target]] = {}
+
+    def add(self, name: str, obj: Any, concurrent: bool | Iterable[str] = ()) -> None:
+        """Serve `obj` as `name`.
+
+        Args:
+            name: what it is called outside: no underscore in front, no `/`, no `.`, no control characters.
+            obj: any object, module, function or class.
+            concurrent: True when everything of it may run beside everything else; or the names of those methods and
+                properties that may. A nested one is written `stage.position`; naming `stage` frees all below it.
+
+        Raises:
+            ConfigurationError: the name cannot be or is taken, `obj` cannot be served, or `concurrent` names
+                something that it does not have. Nothing was changed.
+        """
+        check_name(name)
+        if obj is None or issubclass(type(obj), _INTERNALS):
+            raise ConfigurationError(f"{name!r} cannot be served: it is {_a(type(obj).__name__)}")
+        beside = _beside(name, obj, concurrent)
+        carrier = _carrier(obj)
+        with self._changing:
+            if name in self._entries:
+                raise ConfigurationError(f"the name {name!r} is taken by {_a(type(self._entries[name].obj).__name__)}")
+            lane = self._lanes.get(id(carrier))
+            if lane is None:
+                lane = self._lanes[id(carrier)] = _ServedLane(name, carrier)
+            self._replace({**self._entries, name: _Entry(name, obj, lane, beside)})
+
+    def remove(self, name: str) -> None:
+        """Serve `name` no longer; what runs, and what was resolved before, is not disturbed.
+
+        Raises:
+            UnknownObjectError: nothing is served under this name.
+        """
+        with self._changing:
+            if name not in self._entries:
+                raise self._unknown(name)
+            self._replace({key: entry for key, entry in self._entries.items() if key != name})
+
+    def _replace(self, entries: dict[str, _Entry]) -> None:
+        by_carrier: dict[int, tuple[_Entry, ...]] = {}
+        for entry in entries.values():
+            by_carrier[id(entry.lane.carrier)] = (*by_carrier.get(id(entry.lane.carrier), ()), entry)
+        self._entries = entries
+        self._by_carrier = by_carrier
+        self._known = {}
+        self._known_nested = {}
+
+    def names(self) -> list[str]:
+        """The names served now, in the order they were added."""
+        return list(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def get(self, name: str) -> Any:
+        """The object served as `name`.
+
+        Raises:
+            UnknownObjectError: nothing is.
+        """
+        entry = self._entries.get(name)
+        if entry is None:
+            raise self._unknown(name)
+        return entry.obj
+
+    # -- finding --
+
+    def resolve(self, path: str, attr_name: str) -> Target:
+        """Find what a request means; no code of the objects runs.
+
+        Args:
+            path: a served name, or one with the names of nested objects behind it: `rig.stage`.
+            attr_name: the attribute; empty or `__call__` for the object itself.
+
+        Raises:
+            UnknownObjectError: nothing is served under the first name.
+            UnknownAttributeError: a name on the way does not exist, or may not be reached.
+            NotExposedError: a name is private, or something on the way is no object to walk into.
+        """
+        try:
+            return self._known[path, attr_name]
+        except (KeyError, TypeError):
+            pass
+        return self._resolve(path, attr_name)
+
+    def _resolve(self, path: str, attr_name: str) -> Target:
+        if type(path) is not str or type(attr_name) is not str:
+            raise UnknownObjectError("an object and an attribute are named by text")
+        known, known_nested = self._known, self._known_nested
+        witnesses, target = known_nested.get((path, attr_name), ((), None))
+        if target is not None and all(held.get(step) is value for held, step, value in witnesses):
+            return target
+        whole = path if attr_name in ("", "__call__") else f"{path}.{attr_name}"
+        root, *steps = whole.split(".")
+        entry = self._entries.get(root)
+        if entry is None:
+            raise self._unknown(root)
+        _check_steps(whole, steps)
+        if not steps:
+            lane = None if entry.beside is True else entry.lane
+            return known.setdefault((path, attr_name), Target(entry.obj, "", lane, whole, direct=True))
+        target, seen = self._walk(entry, whole, steps)
+        if seen is not None and len(seen) == len(steps) - 1:
+            if seen:
+                known_nested[path, attr_name] = seen, target
+            else:
+                known[path, attr_name] = target
+        return target
+
+    def _walk(self, entry: _Entry, whole: str, steps: list[str]) -> tuple[Target, tuple[_Witness, ...] | None]:
+        """Walk as far as no code has to run; second, what the answer rests on, unless it has to be found anew."""
+        owner = entry.obj
+        home: tuple[_Entry, ...] = (entry,)
+        since_home = 0
+        seen: list[_Witness] = []
+        for index, step in enumerate(steps[:-1]):
+            found = self._member(owner, step, whole, index)
+            if found is None or found.value is MISSING or is_opaque(owner):
+                return Target(owner, steps[-1], _lane(home, steps[since_home:]), whole, tuple(steps[index:-1])), None
+            held = vars(owner) if is_module(owner) else instance_dict(owner)
+            if held.get(step) is found.value:
+                seen.append(_Witness(held, step, found.value))
+            owner = found.value
+            _check_passable(owner, found, whole, step)
+            if id(owner) in self._by_carrier:
+                home, since_home = self._by_carrier[id(owner)], index + 1
+        target, lasting = self._last_step(owner, home, steps[since_home:], whole)
+        return target, tuple(seen) if lasting else None
+
+    def _last_step(self, owner: Any, home: tuple[_Entry, ...], steps: Sequence[str], whole: str) -> tuple[Target, bool]:
+        name = steps[-1]
+        found = self._member(owner, name, whole, -1)
+        if found is None or is_opaque(owner):
+            return Target(owner, name, _lane(home, steps), whole), False
+        carrier = _carrier(found.value)
+        served = self._by_carrier.get(id(carrier))
+        if served is not None and callable(found.value):
+            # The attribute is, or belongs to, an object that is served itself: what is called is that one.
+            return Target(owner, name, _lane(served, ()), whole), False
+        own = found.value is MISSING or (is_module(owner) and is_function(carrier))
+        direct = own and found.kind == "method"
+        return Target(owner, name, _lane(home, steps), whole, (), direct), direct or found.kind == "property"
+
+    def _member(self, owner: Any, step: str, whole: str, index: int) -> Member | None:
+        """The member, or None where only the object itself can tell whether it has one."""
+        if is_function(owner):
+            raise NotExposedError(f"{_shown(whole)}: a function can be called, its attributes cannot be reached")
+        found = member(owner, step)
+        if found is None and not may_make_up(owner, step):
+            raise _unknown_attribute(owner, whole, index)
+        return found
+
+    def lane_of(self, func: Callable[..., Any]) -> tuple[Lane | None, str]:
+        """The lane that a callable has to take, for streams made from callables.
+
+        It is found for a method of a served object or of one nested in it (a bounded search through instance
+        attributes and containers), for a served function, for a function of a served module, and for any of these in
+        a `functools.partial` or behind `__wrapped__`.
+
+        Returns:
+            The lane, and what the callable is called (`rig.stage.read`). No lane when it belongs to nobody, or was
+            declared to run beside others.
+        """
+        inner: Any = func
+        for _ in range(_MAX_UNWRAPPED):
+            found = self._lane_of_one(inner)
+            if found is not None:
+                return found
+            following = _unwrapped(inner)
+            if following is MISSING:
+                break
+            inner = following
+        return None, _name_of(func)
+
+    def _lane_of_one(self, func: Any) -> tuple[Lane | None, str] | None:
+        for entry in self._entries.values():
+            if entry.obj is func or (type(func) is type(entry.obj) is types.MethodType and entry.obj == func):
+                return (None if entry.beside is True else entry.lane), entry.name
+        owner, name = _bound_to(func)
+        served = self._by_carrier.get(id(owner))
+        if served is None:
+            return self._lane_of_nested(owner, name)
+        names = [entry.name for entry in served if entry.obj is owner] or [type(owner).__name__]
+        return _lane(served, (name,)), f"{names[0]}.{name}"
+
+    def _lane_of_nested(self, wanted: Any, name: str) -> tuple[Lane | None, str] | None:
+        """Look for an object in what the served ones hold; the nearest one that holds it counts."""
+        waiting: deque[tuple[_Entry, Any, tuple[str, ...]]] = deque()
+        waiting.extend((entry, entry.obj, ()) for entry in self._entries.values())
+        seen = {id(entry.obj) for entry in self._entries.values()}
+        for _ in range(_MAX_SEARCHED):
+            if not waiting:
+                break
+            entry, obj, steps = waiting.popleft()
+            for step, child in _children(obj):
+                path = (*steps, step) if step else steps
+                if child is wanted:
+                    path = (*path, name) if name else path
+                    return _lane((entry,), path), ".".join([entry.name, *path])
+                if id(child) not in seen and len(path) < _MAX_DEPTH and (_is_container(child) or is_passable(child)):
+                    seen.add(id(child))
+                    waiting.append((entry, child, path))
+        return None
+
+    # -- acting --
+
+    def call(self, target: Target, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Call what the target names; read it, when it is a property and there are no arguments.
+
+        The result of a coroutine function is awaited, by `asyncio.run` in the calling thread: each such call has an
+        event loop of its own, so what it awaits must not belong to another loop.
+
+        Raises:
+            BadArgumentsError: the arguments do not fit the signature; the function did not run.
+            UnknownAttributeError: there is no such attribute (any more).
+            Exception: whatever the function raised, untouched.
+        """
+        if not target.direct:
+            func = self._func(target)
+        elif target.name:
+            func = self._attribute(target.owner, target)
+        else:
+            func = target.owner
+        if not callable(func):
+            return _read_instead(target, func, args, kwargs)
+        try:
+            result = func(*args, **kwargs)
+        except TypeError as error:
+            reason = _misfit(func, args, kwargs, error)
+            if reason is None:
+                raise
+            raise BadArgumentsError(f"{_shown(target.where)}{reason}") from error
+        return _run(result) if hasattr(type(result), "__await__") else result
+
+    def _func(self, target: Target) -> Any:
+        """What is to be called, where it may turn out to belong to another object than its name says."""
+        owner = self._owner(target)
+        value = self._attribute(owner, target)
+        carrier = _carrier(value)
+        if callable(value) and carrier is not owner:
+            self._check_lane(carrier, target, target.name)
+        return value
+
+    def read(self, target: Target) -> Any:
+        """The value of an attribute; that of the object itself when the target names no attribute.
+
+        Raises:
+            NotExposedError: it is a method or a class, which are there to be called.
+            UnknownAttributeError: there is no such attribute (any more).
+            Exception: whatever a property raised, untouched.
+        """
+        owner = self._owner(target)
+        value = self._attribute(owner, target) if target.name else owner
+        if callable(value) and (is_function(value) or is_class(value)):
+            raise NotExposedError(f"{_shown(target.where)} is {_kind_of(value)}: it can be called, not read")
+        return value
+
+    def write(self, target: Target, value: Any) -> None:
+        """Set a property or an attribute that exists.
+
+        Raises:
+            UnknownAttributeError: there is no such attribute, or it is read-only.
+            NotExposedError: it is a method or a nested object, or the target is an object itself.
+            Exception: whatever the setter raised, untouched.
+        """
+        where = _shown(target.where)
+        if not target.name:
+            raise NotExposedError(f"{where} is what is served: its attributes can be set, it cannot be replaced")
+        owner = self._owner(target)
+        found = member(owner, target.name)
+        if found is None:
+            if not may_make_up(owner, target.name):
+                raise _unknown_attribute(owner, target.where, -1)
+            self._attribute(owner, target)
+        elif found.kind == "method":
+            raise NotExposedError(f"{where} is a method: it can be called, not set")
+        elif found.kind != "property":
+            what = _a(type(found.value).__name__)
+            raise NotExposedError(f"{where} is {what} and cannot be replaced from outside")
+        elif not found.writable:
+            raise UnknownAttributeError(f"{where} is read-only")
+        setattr(owner, target.name, value)
+
+    def _attribute(self, owner: Any, target: Target) -> Any:
+        try:
+            return getattr(owner, target.name)
+        except AttributeError as error:
+            if member(owner, target.name) is not None:
+                # It is there: this is its own error, not ours.
+                raise
+            raise _unknown_attribute(owner, target.where, -1) from error
+
+    def _owner(self, target: Target) -> Any:
+        """Walk what `resolve` had to leave, now that the object's own code may run."""
+        if not target.steps:
+            return target.owner
+        owner = target.owner
+        for index, step in enumerate(target.steps, -1 - len(target.steps)):
+            found = self._member(owner, step, target.where, index)
+            try:
+                value = getattr(owner, step)
+            except AttributeError as error:
+                if found is not None:
+                    raise
+                raise _unknown_attribute(owner, target.where, index) from error
+            _check_passable(value, found, target.where, step)
+            self._check_lane(value, target, step)
+            owner = value
+        self._member(owner, target.name, target.where, -1)
+        return owner
+
+    def _check_lane(self, carrier: Any, target: Target, step: str) -> None:
+        """Refuse to act, from within one lane, on an object that has another."""
+        served = self._by_carrier.get(id(carrier))
+        if served is None or target.lane is served[0].lane or any(entry.beside is True for entry in served):
+            return
+        raise NotExposedError(
+            f"{_shown(target.where)}: {_shown(step)} leads to what is served as {served[0].name!r}; "
+            f"only under that name is it certain that nobody else is at it"
+        )
+
+    def _unknown(self, name: str) -> UnknownObjectError:
+        return UnknownObjectError(f"no object {_quoted(name)}; {_hint(name, list(self._entries), 'served')}")
+
+
+# --- small parts -----------------------------------------------------------------------------------------------------
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be a public name.
+
+    Raises:
+        ConfigurationError: it is empty or no text, starts with an underscore, or holds `/`, `.` or control characters.
+    """
+    if not isinstance(name, str):
+        raise ConfigurationError(f"a name is text, not {_a(type(name).__name__)}")
+    if not name:
+        raise ConfigurationError("a name cannot be empty")
+    if name[0] == "_":
+        raise ConfigurationError(f"{_quoted(name)} cannot be a name: what starts with an underscore is private")
+    for character in name:
+        if character in "/." or unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+            raise ConfigurationError(f"{_quoted(name)} cannot be a name: it holds {character!r}")
+
+
+def _beside(name: str, obj: Any, concurrent: bool | Iterable[str]) -> frozenset[str] | Literal[True]:
+    if isinstance(concurrent, bool):
+        return True if concurrent else frozenset()
+    if isinstance(concurrent, str):
+        raise ConfigurationError(f"concurrent of {name!r} is a list of names: concurrent=[{concurrent!r}]")
+    names = frozenset(concurrent)
+    for path in names:
+        missing = _missing_step(obj, str(path).split("."))
+        if missing is not None:
+            owner, step = missing
+            raise ConfigurationError(
+                f"concurrent of {name!r} names {_quoted(path)}, which it does not have; "
+                f"{_hint(step, member_names(owner), 'known')}"
+            )
+    return names
+
+
+def _missing_step(obj: Any, steps: Sequence[str]) -> tuple[Any, str] | None:
+    """The first step that leads nowhere, and from where; None when all lead somewhere, as far as can be seen."""
+    owner = obj
+    for step in steps:
+        found = member(owner, step)
+        if found is None:
+            return None if may_make_up(owner, step) else (owner, step)
+        if found.value is MISSING and found.kind == "property":
+            # Only the object's own code could tell what comes behind.
+            return None
+        owner = bound_callable(owner, found) if found.value is MISSING else found.value
+    return None
+
+
+def _carrier(obj: Any) -> Any:
+    """The object that is acted on when `obj` is called: itself, or the one that it is a method of."""
+    inner = obj
+    for _ in range(_MAX_UNWRAPPED):
+        if issubclass(type(inner), functools.partial):
+            inner = inner.func
+        elif issubclass(type(inner), (types.MethodType, types.BuiltinMethodType)) and inner.__self__ is not None:
+            owner = inner.__self__
+            return obj if is_module(owner) else owner
+        else:
+            break
+    return obj
+
+
+def _bound_to(func: Any) -> tuple[Any, str]:
+    """Whom a callable belongs to, and under which name."""
+    if issubclass(type(func), (types.MethodType, types.BuiltinMethodType)) and func.__self__ is not None:
+        return func.__self__, _name_of(func)
+    if issubclass(type(func), functools.partial) and func.args and is_function(func.func):
+        # partial(Camera.grab, camera): the object is the first argument of its own method.
+        owner, name = func.args[0], _name_of(func.func)
+        if find(owner, name)[0] is func.func:
+            return owner, name
+    if issubclass(type(func), types.FunctionType):
+        module = sys.modules.get(module_name(func))
+        if module is not None and vars(module).get(_name_of(func)) is func:
+            return module, _name_of(func)
+    return func, ""
+
+
+def _unwrapped(func: Any) -> Any:
+    if issubclass(type(func), functools.partial):
+        return func.func
+    return instance_dict(func).get("__wrapped__", MISSING)
+
+
+def _name_of(func: Any) -> str:
+    if issubclass(type(func), functools.partial):
+        return _name_of(func.func)
+    if is_function(func) or is_class(func):
+        return str(getattr(func, "__name__", type(func).__name__))
+    return type(func).__name__
+
+
+def _children(obj: Any) -> Iterator[tuple[str, Any]]:
+    """What an object holds, private or not, as far as it can be seen without running code."""
+    if _is_container(obj) and type(obj) is not dict:
+        yield from (("", item) for item in list(obj)[:_MAX_SEARCHED])
+    elif type(obj) is dict:
+        yield from (("", item) for item in list(obj.values())[:_MAX_SEARCHED])
+    else:
+        yield from list((vars(obj) if is_module(obj) else instance_dict(obj)).items())
+        for base in type(obj).__mro__:
+            for name, static in list(base.__dict__.items()):
+                if type(static) is types.MemberDescriptorType and name != "__dict__":
+                    try:
+                        yield name, static.__get__(obj, type(obj))
+                    except AttributeError:
+                        continue
+
+
+def _is_container(obj: Any) -> bool:
+    return type(obj) in (list, tuple, set, frozenset, dict)
+
+
+def _lane(home: tuple[_Entry, ...], steps: Sequence[str]) -> Lane | None:
+    """The lane of an object that is served, unless these steps from it were declared to run beside others."""
+    # A method served under a name of its own says nothing about the rest of its object.
+    if any(entry.may_run_beside(steps) for entry in home if entry.obj is entry.lane.carrier):
+        return None
+    return home[0].lane
+
+
+def _check_steps(whole: str, steps: list[str]) -> None:
+    if len(steps) > _MAX_STEPS:
+        raise NotExposedError(f"{_shown(whole)} is a path of {len(steps)} steps; {_MAX_STEPS} are the most")
+    for step in steps:
+        if not step:
+            raise UnknownAttributeError(f"{_shown(whole)} has an empty name in it")
+        if step[0] == "_":
+            raise NotExposedError(f"{_shown(whole)}: {_quoted(step)} is private")
+
+
+def _check_passable(value: Any, found: Member | None, whole: str, step: str) -> None:
+    """Refuse to walk into what is no object; a module only into its own submodules, which `member` has found out."""
+    own_module = found is not None and found.kind == "object" and found.value is value
+    if not own_module and not is_passable(value):
+        raise NotExposedError(f"{_shown(whole)}: {_quoted(step)} is {_kind_of(value)}, not an object to walk into")
+
+
+def _misfit(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], error: TypeError) -> str | None:
+    """Why the arguments do not fit, with the signature in front; None when the function itself raised the error."""
+    if _was_entered(func, error):
+        return None
+    signature = signature_of(func)
+    if signature is None:
+        return f"(...): {error}" if error.__traceback__ is not None and error.__traceback__.tb_next is None else None
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as reason:
+        return f"{signature_text(signature)}: {reason}"
+    return None
+
+
+def _was_entered(func: Any, error: TypeError) -> bool:
+    """Whether the function ran. A decorator around it may have, and handed on what does not fit."""
+    frame = error.__traceback__ and error.__traceback__.tb_next
+    if frame is None:
+        return False
+    outer = func.__func__ if issubclass(type(func), types.MethodType) else func
+    inner = inspect.unwrap(outer) if is_function(outer) else outer
+    if inner is outer or not issubclass(type(inner), types.FunctionType):
+        return True
+    code = inner.__code__
+    while frame is not None:
+        if frame.tb_frame.f_code is code:
+            return True
+        frame = frame.tb_next
+    return False
+
+
+def _read_instead(target: Target, value: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    where = _shown(target.where)
+    if not target.name and not is_value(value):
+        names = _hint("", [name for name in member_names(value) if member(value, name)], "it has")
+        raise UnknownAttributeError(f"{where} is {_a(type(value).__name__)} and cannot be called itself; {names}")
+    if args or kwargs:
+        owner, _, name = target.where.rpartition(".")
+        how = f": set it with set({owner!r}, {name!r}, value)" if owner else ""
+        raise BadArgumentsError(f"{where} is a property and takes no arguments{how}")
+    return value
+
+
+def _run(result: Awaitable[Any]) -> Any:
+    # Imported here, because it costs everybody else a third of the time that importing us may take.
+    import asyncio
+
+    async def finish() -> Any:
+        return await result
+
+    return asyncio.run(finish())
+
+
+def _unknown_attribute(owner: Any, whole: str, index: int) -> UnknownAttributeError:
+    """The step at this index, counted behind the served name, leads nowhere."""
+    root, *steps = whole.split(".")
+    name = steps[index]
+    where = ".".join([root, *steps[: len(steps) + index if index < 0 else index]])
+    known = [known for known in member_names(owner) if member(owner, known) is not None]
+    return UnknownAttributeError(f"{_shown(where)} has no attribute {_quoted(name)}; {_hint(name, known, 'it has')}")
+
+
+def _hint(name: str, known: Sequence[str], verb: str) -> str:
+    close = get_close_matches(name, known) if len(name) <= _MAX_SHOWN else []
+    if close:
+        return f"did you mean {' or '.join(repr(match) for match in close)}?"
+    if not known:
+        return f"{verb}: nothing"
+    listed = ", ".join(sorted(known)[:_MAX_LISTED])
+    return f"{verb}: {listed}{', ...' if len(known) > _MAX_LISTED else ''}"
+
+
+def _kind_of(value: Any) -> str:
+    if is_class(value):
+        return "a class"
+    if is_module(value):
+        return "a module"
+    return "a function" if is_function(value) else _a(type(value).__name__)
+
+
+def _a(name: str) -> str:
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _shown(text: str) -> str:
+    """A path for a message: what came from outside is neither long nor able to fake a line."""
+    short = text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
+    return short if short.isprintable() else ascii(short)
+
+
+def _quoted(text: object) -> str:
+    return repr_text(text, _MAX_SHOWN)

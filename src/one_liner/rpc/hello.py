@@ -1,0 +1,67 @@
+"""What a server tells a client about itself, in answer to every heartbeat."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from platform import node
+from typing import Any
+
+from one_liner.errors import MalformedError
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Who answers.
+
+    Attributes:
+        server: random number of this server object; another one after a restart.
+        name: what its owner called it.
+        version: of the library it runs.
+        machine: equal on two processes that share `time.perf_counter()`.
+        broadcast_port: where its streams are, on the same interface.
+        revision: grows when what is served changes.
+    """
+
+    server: int
+    name: str
+    version: str
+    machine: str
+    broadcast_port: int | str
+    revision: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for the wire."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Hello:
+        """Read it back.
+
+        Raises:
+            MalformedError: it is something else. Fields that a later version adds are passed over.
+        """
+        try:
+            hello = cls(**{name: data[name] for name in cls.__slots__})
+            types = (int, str, str, str, int | str, int)
+            if not all(isinstance(getattr(hello, name), kind) for name, kind in zip(cls.__slots__, types, strict=True)):
+                raise TypeError
+        except (TypeError, KeyError):
+            raise MalformedError("the answer to a heartbeat cannot be read") from None
+        return hello
+
+
+def this_machine() -> str:
+    """Text that two processes share when, and only when, they share a monotonic clock.
+
+    Linux numbers each boot. Elsewhere the host's name, its network address and the instant it was started have to do.
+    """
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        boot = round((time.time() - time.perf_counter()) / 10)
+        return f"{node()}-{uuid.getnode():x}-{boot}"

@@ -1,0 +1,94 @@
+"""The queue of one object.
+
+An instrument does one thing at a time. Whatever wants it, a call or the tick of a stream, enters its lane first:
+calls wait in the order they came, ticks never wait. Whoever leaves is told who comes next and hands the lane over, so
+nobody can slip in between.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from threading import Lock
+from typing import NamedTuple, Protocol
+
+
+class Occupant(Protocol):
+    """Who may be in a lane, or wait for it."""
+
+    @property
+    def where(self) -> str:
+        """What it does: `stage.move`."""
+
+    @property
+    def who(self) -> str:
+        """For whom: the name of a client, or of a stream."""
+
+
+class Holder(NamedTuple):
+    """Who has a lane, and since when (`time.perf_counter()`)."""
+
+    occupant: Occupant
+    since: float
+
+    def __str__(self) -> str:
+        return f"{self.occupant.where} for {self.occupant.who}"
+
+
+class Lane:
+    """One object's queue. All methods may be called from any thread and return at once."""
+
+    __slots__ = ("_holder", "_lock", "_since", "_waiting", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._lock = Lock()
+        self._holder: Occupant | None = None
+        self._since = 0.0
+        self._waiting: deque[Occupant] = deque()
+
+    def try_enter(self, occupant: Occupant, now: float) -> bool:
+        """Take the lane if it is free; otherwise leave it alone."""
+        with self._lock:
+            if self._holder is not None:
+                return False
+            self._holder = occupant
+            self._since = now
+            return True
+
+    def enter(self, occupant: Occupant, now: float) -> bool:
+        """Take the lane if it is free, otherwise wait in line; the one who leaves will name us then."""
+        with self._lock:
+            if self._holder is None:
+                self._holder = occupant
+                self._since = now
+                return True
+            self._waiting.append(occupant)
+            return False
+
+    def leave(self, now: float) -> Occupant | None:
+        """Give the lane up. Returns who comes next: the lane is theirs already and they have to be run."""
+        with self._lock:
+            self._holder = self._waiting.popleft() if self._waiting else None
+            self._since = now
+            return self._holder
+
+    def withdraw(self, occupant: Occupant) -> bool:
+        """Step out of the line. False when it does not wait there (any more)."""
+        with self._lock:
+            try:
+                self._waiting.remove(occupant)
+            except ValueError:
+                return False
+            return True
+
+    @property
+    def holder(self) -> Holder | None:
+        """Who has the lane now."""
+        with self._lock:
+            return None if self._holder is None else Holder(self._holder, self._since)
+
+    @property
+    def waiting(self) -> tuple[Occupant, ...]:
+        """Who waits, first come first."""
+        with self._lock:
+            return tuple(self._waiting)

@@ -1,0 +1,5 @@
+"""What travels, as bytes: values (`codec`), messages (`messages`) and exceptions (`faults`).
+
+Nothing here opens a socket, starts a thread or reads a clock. `docs/reference/protocol.md` is the authority on the
+layouts; these modules carry it out.
+"""

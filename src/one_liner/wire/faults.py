@@ -1,0 +1,192 @@
+"""How an exception travels.
+
+A fault is a plain dict: the code of an error class of ours, or of `RemoteError` for whatever a served function
+raised, with type name, message, arguments and traceback as text. Nothing is ever unpickled: on arrival the exception
+is built anew from this data, as a subclass of the builtin type of that name where there is one.
+"""
+
+from __future__ import annotations
+
+import builtins
+import traceback
+from typing import Any, TypedDict
+
+from one_liner.errors import (
+    MalformedError,
+    NotCarriableError,
+    OneLinerError,
+    RemoteError,
+    SourceFailedError,
+    by_code,
+)
+from one_liner.wire.codec import Codec
+
+_MAX_TRACEBACK_CHARACTERS = 20_000
+_REMOTE_CLASSES: dict[tuple[type[RemoteError], str], type[RemoteError]] = {}
+
+
+class Fault(TypedDict):
+    """What crosses the wire in place of an exception."""
+
+    code: str
+    message: str
+    type: str
+    args: list[Any]
+    traceback: str
+    where: str
+    details: dict[str, Any]
+
+
+def fault_of(error: BaseException, codec: Codec, where: str = "") -> Fault:
+    """Describe an exception, so that the other side can raise it again.
+
+    Args:
+        error: what was raised.
+        codec: tells which arguments can travel; the others are replaced by their `repr`.
+        where: what was called, for people: `laser.set_power`.
+    """
+    if isinstance(error, RemoteError):
+        # Raised by a call to yet another server: pass on what happened there, not that we heard of it.
+        return Fault(
+            code=RemoteError.code,
+            message=error.message,
+            type=error.type_name,
+            args=[_carriable(argument, codec) for argument in error.remote_args],
+            traceback=error.remote_traceback,
+            where=error.where or where,
+            details={},
+        )
+    if isinstance(error, OneLinerError):
+        return Fault(
+            code=error.code,
+            message=error.message,
+            type=type(error).__name__,
+            args=[],
+            traceback="",
+            where=where,
+            details={key: _carriable(value, codec) for key, value in error.details.items()},
+        )
+    return Fault(
+        code=RemoteError.code,
+        message=_text(error),
+        type=_type_name(type(error)),
+        args=[_carriable(argument, codec) for argument in error.args],
+        traceback=_traceback(error),
+        where=where,
+        details={},
+    )
+
+
+def error_of(fault: Any, *, of_sample: bool = False) -> OneLinerError:
+    """Build the exception that a fault describes.
+
+    Args:
+        fault: decoded body of an ERROR or FAILURE message.
+        of_sample: build a `SourceFailedError` where a call would give a `RemoteError`.
+
+    Raises:
+        MalformedError: this is no fault.
+    """
+    try:
+        code, message, where = str(fault["code"]), str(fault["message"]), str(fault["where"])
+        type_name, arguments, trace = str(fault["type"]), tuple(fault["args"]), str(fault["traceback"])
+        details = {str(key): value for key, value in fault["details"].items()}
+    except (TypeError, KeyError, AttributeError):
+        raise MalformedError("an error arrived whose description cannot be read") from None
+    if code != RemoteError.code:
+        cls = by_code().get(code, OneLinerError)
+        if of_sample:
+            return _raised_remotely(SourceFailedError, cls.__name__, message, (message,), "", where)
+        if cls is NotCarriableError:
+            return NotCarriableError(message, **{key: str(value) for key, value in details.items()})
+        return _rebuilt(cls, message, details)
+    base = SourceFailedError if of_sample else RemoteError
+    return _raised_remotely(base, type_name, message, arguments, trace, where)
+
+
+def _rebuilt(cls: type[OneLinerError], message: str, details: dict[str, Any]) -> OneLinerError:
+    error = cls(message)
+    error.details = details
+    return error
+
+
+def _raised_remotely(
+    base: type[RemoteError], type_name: str, message: str, arguments: tuple[Any, ...], trace: str, where: str
+) -> RemoteError:
+    error = _remote_class(base, type_name)(f"{type_name}: {message}" if message else type_name)
+    error.message = message or type_name
+    error.type_name, error.remote_args = type_name, arguments
+    error.remote_traceback, error.where = trace, where
+    if isinstance(error, OSError) and len(arguments) >= 2:
+        error.errno, error.strerror = arguments[0], arguments[1]
+        error.filename = arguments[2] if len(arguments) > 2 else None
+    error.args = arguments or (message,)
+    if trace:
+        error.add_note(f"\nremote traceback of {where or 'the call'}:\n{trace.rstrip()}")
+    return error
+
+
+def _remote_class(base: type[RemoteError], type_name: str) -> type[RemoteError]:
+    """A class that is both `base` and the builtin exception of that name, so that either can be caught."""
+    known = _REMOTE_CLASSES.get((base, type_name))
+    if known is None:
+        known = _make_remote_class(base, type_name)
+        if known is not base:  # Only builtin names are remembered: whoever sends others cannot fill our memory.
+            _REMOTE_CLASSES[base, type_name] = known
+    return known
+
+
+def _make_remote_class(base: type[RemoteError], type_name: str) -> type[RemoteError]:
+    builtin = getattr(builtins, type_name, None)
+    if not (isinstance(builtin, type) and issubclass(builtin, Exception)) or issubclass(base, builtin):
+        return base
+
+    def construct(cls: type[RemoteError], *_: Any) -> RemoteError:
+        # UnicodeDecodeError and friends insist on arguments of their own; what was carried is set afterwards.
+        return Exception.__new__(cls)
+
+    try:
+        return type(type_name, (base, builtin), {"__new__": construct, "__module__": base.__module__})
+    except TypeError:  # Two builtin layouts that do not fit together, such as ExceptionGroup.
+        return base
+
+
+def _carriable(value: Any, codec: Codec) -> Any:
+    try:
+        _, buffers = codec.encode(value)
+    except NotCarriableError:
+        return _repr(value)
+    return _repr(value) if buffers else value
+
+
+def _repr(value: Any) -> str:
+    try:
+        return repr(value)[:1000]
+    except Exception as error:
+        # The repr of a foreign object may itself be broken; what matters is the error that carries it.
+        return f"<{_type_name(type(value))} whose repr raised {type(error).__name__}>"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        if isinstance(error, KeyError) and len(error.args) == 1:
+            return str(error.args[0])  # str(KeyError) is the repr of the key.
+        return str(error)
+    except Exception as broken:
+        return f"<message could not be made: {type(broken).__name__}>"
+
+
+def _type_name(cls: type) -> str:
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback without the frames of this library, which tell a physicist nothing."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("one_liner."):
+        frames = frames.tb_next
+    try:
+        lines = traceback.format_exception(type(error), error, frames)
+    except Exception as broken:
+        lines = [f"<traceback could not be made: {type(broken).__name__}>"]
+    return "".join(lines)[-_MAX_TRACEBACK_CHARACTERS:]

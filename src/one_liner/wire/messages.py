@@ -1,0 +1,340 @@
+"""The messages of the protocol and their layout in frames.
+
+Every message starts with the same twelve bytes, which never change between versions: magic, protocol version, kind
+and id. So a peer of another version can always be told, in words, that it is one.
+
+A message is one frame (head and body together) unless large buffers follow; the head says how many. A body that is
+itself large travels as the first of those frames: an empty body means "see the first buffer". So nothing large is
+ever concatenated, and no receiver has to search for the end of a message.
+
+All integers are little-endian. `docs/reference/protocol.md` is the authority; a change of layout is a new version.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from one_liner.errors import LimitError, MalformedError, VersionMismatchError
+from one_liner.wire.codec import OUT_OF_BAND_BYTES, Buffer
+
+PROTOCOL_VERSION: Final = 1
+MAGIC: Final = b"1L"
+TOPIC_END: Final = b"\0"
+ROUTE_SEPARATOR: Final = "/"
+MAX_HOPS: Final = 16
+MARKER: Final = "\x01"  # in front of the names that the library itself publishes under
+
+_PREFIX = struct.Struct("<2sBBQ")  # magic, version, kind, id
+_REQUEST = struct.Struct("<2sBBQQHBH")  # prefix, client, buffers, hops, length of the path
+_REPLY = struct.Struct("<2sBBQHdf")  # prefix, buffers, timestamp, its error
+_SAMPLE = struct.Struct("<2sBBQHQBdfd")  # prefix (kind: SAMPLE, id: sequence), buffers, origin, encoding, timestamp, …
+_STAMP = struct.Struct("<df")
+_STAMP_OFFSET = struct.calcsize("<2sBBQHQB")
+
+
+class Kind(IntEnum):
+    """What a message is. Requests are below 64, replies from 64 on, samples from 128 on."""
+
+    CALL = 1
+    """Call `body[0]` (attribute) of the object `path` with `body[1]` (arguments) and `body[2]` (by name)."""
+    GET = 2
+    """Read the attribute `body[0]` of the object `path`."""
+    SET = 3
+    """Set the attribute `body[0]` of the object `path` to `body[1]`."""
+    CALL_NAMED = 4
+    """Call what is registered under `path`, overwriting its arguments by `body[0]` and `body[1]`."""
+    CONTROL = 5
+    """Ask the server itself: operation `body[0]` on `path`, with the arguments `body[1]` by name."""
+    HEARTBEAT = 6
+    """Are you there? `body` names the client; the answer is a `Hello`."""
+    CANCEL = 7
+    """Forget the request with this id if it has not started. There is no reply."""
+
+    RESULT = 64
+    """The answer; `body` is the value."""
+    ERROR = 65
+    """The answer is an error; `body` is a fault."""
+    VERSION = 66
+    """We speak another version; `body` is UTF-8 text. Readable by every version."""
+    GOODBYE = 67
+    """The server closes in good order; sent unasked."""
+
+    SAMPLE = 128
+    """One sample of a stream."""
+    FAILURE = 129
+    """One sample of a stream whose function failed; `body` is a fault."""
+
+
+class Encoding(IntEnum):
+    """How the body of a sample was made from its value."""
+
+    RAW = 0
+    """Bytes as they are."""
+    MSGPACK = 1
+    """The codec of this library."""
+    JSON = 2
+    """JSON text."""
+    PICKLE = 3
+    """Pickle, which is read only where the reader allows it."""
+    CUSTOM = 4
+    """A pair of the user's own functions; bytes for a reader that has none."""
+    FRAMES = 5
+    """Several frames of a foreign publisher, as they are."""
+
+    @property
+    def label(self) -> str:
+        """The word that users write: `msgpack`, `json`, …"""
+        return self.name.lower()
+
+
+class Stamp(NamedTuple):
+    """An instant on the timeline of whoever reads it.
+
+    Attributes:
+        time: seconds on `time.perf_counter()`.
+        error_s: how far off it may be; 0 on one machine, infinite where nobody measured.
+    """
+
+    time: float
+    error_s: float = 0.0
+
+    def shifted(self, offset_s: float, error_s: float) -> Stamp:
+        """The same instant on another timeline."""
+        return Stamp(self.time + offset_s, self.error_s + error_s)
+
+
+class Request(NamedTuple):
+    """What a client asks.
+
+    Attributes:
+        kind: one of the requests of `Kind`.
+        id: chosen by the sender, unique per connection; the reply repeats it.
+        client: random number of the client that asked first, the same through all hops.
+        path: route and name: `laser`, `rig.stage`, `north/laser`.
+        body: encoded arguments.
+        buffers: large parts of the arguments, in frames of their own.
+        trail: ids of the servers that passed this request on.
+    """
+
+    kind: int
+    id: int
+    client: int
+    path: str
+    body: Buffer
+    buffers: Sequence[Buffer] = ()
+    trail: tuple[int, ...] = ()
+
+    def encode(self) -> list[Buffer]:
+        """The frames of this request."""
+        path = self.path.encode()
+        body, buffers = _split(self.body, self.buffers)
+        if len(path) > 0xFFFF:
+            raise LimitError(f"a path of {len(path)} bytes is longer than 65535")
+        head = _REQUEST.pack(
+            MAGIC, PROTOCOL_VERSION, self.kind, self.id, self.client, len(buffers), len(self.trail), len(path)
+        )
+        if self.trail:
+            head += struct.pack(f"<{len(self.trail)}Q", *self.trail)
+        return [head + path + body, *buffers]
+
+    @classmethod
+    def decode(cls, head: bytes, buffers: Sequence[Buffer]) -> Request:
+        """Read a request from its frames.
+
+        Raises:
+            VersionMismatchError: the sender speaks another version.
+            MalformedError: these bytes are no request.
+        """
+        kind, request_id = check_prefix(head)
+        try:
+            _, _, _, _, client, count, hops, path_length = _REQUEST.unpack_from(head)
+            start = _REQUEST.size + 8 * hops
+            end = start + path_length
+            trail = struct.unpack_from(f"<{hops}Q", head, _REQUEST.size) if hops else ()
+            path = head[start:end].decode()
+        except (struct.error, UnicodeDecodeError) as error:
+            raise MalformedError(f"not a request: {error}") from None
+        if len(head) < end or count != len(buffers) or kind >= Kind.RESULT:
+            raise MalformedError("not a request: its parts contradict each other")
+        body, rest = _join(head, end, buffers)
+        return cls(kind, request_id, client, path, body, rest, trail)
+
+
+class Reply(NamedTuple):
+    """What a server answers.
+
+    Attributes:
+        kind: `RESULT` or `ERROR`.
+        id: that of the request.
+        stamp: when the function returned, on the timeline of the server that sends this.
+        body: encoded value, or fault.
+        buffers: large parts of the value, in frames of their own.
+    """
+
+    kind: int
+    id: int
+    stamp: Stamp
+    body: Buffer
+    buffers: Sequence[Buffer] = ()
+
+    def encode(self) -> list[Buffer]:
+        """The frames of this reply."""
+        body, buffers = _split(self.body, self.buffers)
+        head = _REPLY.pack(MAGIC, PROTOCOL_VERSION, self.kind, self.id, len(buffers), *self.stamp)
+        return [head + body, *buffers]
+
+    @classmethod
+    def decode(cls, head: bytes, buffers: Sequence[Buffer]) -> Reply:
+        """Read a reply from its frames.
+
+        Raises:
+            VersionMismatchError: the server speaks another version.
+            MalformedError: these bytes are no reply.
+        """
+        kind, request_id = check_prefix(head)
+        if kind == Kind.VERSION:
+            raise VersionMismatchError(head[_PREFIX.size :].decode(errors="replace"))
+        try:
+            _, _, _, _, count, time, error_s = _REPLY.unpack_from(head)
+        except struct.error as error:
+            raise MalformedError(f"not a reply: {error}") from None
+        if count != len(buffers) or not Kind.RESULT <= kind < Kind.SAMPLE:
+            raise MalformedError("not a reply: its parts contradict each other")
+        body, rest = _join(head, _REPLY.size, buffers)
+        return cls(kind, request_id, Stamp(time, error_s), body, rest)
+
+
+class SampleMessage(NamedTuple):
+    """One sample as it travels; its topic and a NUL stand in front of the head.
+
+    Attributes:
+        kind: `SAMPLE`, or `FAILURE` when the body is a fault.
+        sequence: from 0, one more for every sample of this stream in the life of its server.
+        origin: random number of the server that made it; another one after a restart.
+        encoding: how the body was made.
+        stamp: when the value was there, on the timeline of the server that sends this.
+        wall_time: the same instant as `time.time()` of the machine that made it.
+        body: encoded value, or fault.
+        buffers: large parts of the value, in frames of their own.
+    """
+
+    kind: int
+    sequence: int
+    origin: int
+    encoding: int
+    stamp: Stamp
+    wall_time: float
+    body: Buffer
+    buffers: Sequence[Buffer] = ()
+
+    def encode(self, topic: bytes) -> list[Buffer]:
+        """The frames of this sample under a topic, which ends in its NUL."""
+        body, buffers = _split(self.body, self.buffers)
+        time, error_s = self.stamp
+        head = _SAMPLE.pack(
+            MAGIC,
+            PROTOCOL_VERSION,
+            self.kind,
+            self.sequence,
+            len(buffers),
+            self.origin,
+            self.encoding,
+            time,
+            error_s,
+            self.wall_time,
+        )
+        return [topic + head + body, *buffers]
+
+    @classmethod
+    def decode(cls, head: bytes, topic_length: int, buffers: Sequence[Buffer]) -> SampleMessage:
+        """Read a sample from its frames, whose topic is `topic_length` bytes long with its NUL.
+
+        Raises:
+            VersionMismatchError: the publisher speaks another version.
+            MalformedError: these bytes are no sample.
+        """
+        kind, sequence = check_prefix(head, topic_length)
+        try:
+            _, _, _, _, count, origin, encoding, time, error_s, wall = _SAMPLE.unpack_from(head, topic_length)
+        except struct.error as error:
+            raise MalformedError(f"not a sample: {error}") from None
+        if count != len(buffers) or kind not in (Kind.SAMPLE, Kind.FAILURE):
+            raise MalformedError("not a sample: its parts contradict each other")
+        body, rest = _join(head, topic_length + _SAMPLE.size, buffers)
+        return cls(kind, sequence, origin, encoding, Stamp(time, error_s), wall, body, rest)
+
+
+def check_prefix(head: bytes, start: int = 0) -> tuple[int, int]:
+    """Kind and id of any message.
+
+    Raises:
+        MalformedError: it is no message of this protocol.
+        VersionMismatchError: it is one of another version.
+    """
+    try:
+        magic, version, kind, message_id = _PREFIX.unpack_from(head, start)
+    except struct.error:
+        raise MalformedError(f"{len(head)} bytes are no message of one_liner") from None
+    if magic != MAGIC:
+        raise MalformedError("these bytes are no message of one_liner")
+    if version != PROTOCOL_VERSION:
+        raise VersionMismatchError(f"the other side speaks protocol {version}, this one {PROTOCOL_VERSION}")
+    return kind, message_id
+
+
+def version_reply(head: bytes) -> list[Buffer]:
+    """The answer to a message of another version, which every version can read."""
+    message_id = _PREFIX.unpack_from(head)[3]
+    text = f"this server speaks protocol {PROTOCOL_VERSION}, the request is of protocol {head[2]}"
+    return [_PREFIX.pack(MAGIC, PROTOCOL_VERSION, Kind.VERSION, message_id) + text.encode()]
+
+
+def readdressed(head: bytes, reply_id: int, offset_s: float, error_s: float) -> bytes:
+    """The first frame of a reply under another id, its timestamp moved to another timeline; the body stays as it is.
+
+    Raises:
+        MalformedError: it is no reply.
+    """
+    if len(head) < _REPLY.size:
+        if check_prefix(head)[0] != Kind.VERSION:
+            raise MalformedError("not a reply: it is too short")
+        return _PREFIX.pack(MAGIC, PROTOCOL_VERSION, Kind.VERSION, reply_id) + head[_PREFIX.size :]
+    magic, version, kind, _, count, time, frame_error_s = _REPLY.unpack_from(head)
+    stamp = Stamp(time, frame_error_s).shifted(offset_s, error_s)
+    return _REPLY.pack(magic, version, kind, reply_id, count, *stamp) + head[_REPLY.size :]
+
+
+def renamed(head: bytes, topic_length: int, topic: bytes, offset_s: float, error_s: float) -> bytes:
+    """The first frame of a sample under another topic, its timestamp moved to another timeline.
+
+    The body and all further frames stay as they are, undecoded.
+    """
+    frame = bytearray(topic + head[topic_length:])
+    at = len(topic) + _STAMP_OFFSET
+    stamp = Stamp(*_STAMP.unpack_from(frame, at)).shifted(offset_s, error_s)
+    _STAMP.pack_into(frame, at, *stamp)
+    return bytes(frame)
+
+
+def topic_of(stream_name: str) -> bytes:
+    """The topic of a stream: its name and a NUL, so that `cam` never receives `cam_2`."""
+    return stream_name.encode() + TOPIC_END
+
+
+def _split(body: Buffer, buffers: Sequence[Buffer]) -> tuple[Buffer, Sequence[Buffer]]:
+    """Move a large body out of the first frame."""
+    if len(body) >= OUT_OF_BAND_BYTES:
+        body, buffers = b"", (body, *buffers)
+    if len(buffers) > 0xFFFF:
+        raise LimitError(f"{len(buffers)} large buffers in one message are more than 65535")
+    return body, buffers
+
+
+def _join(head: bytes, start: int, buffers: Sequence[Buffer]) -> tuple[Buffer, Sequence[Buffer]]:
+    """Undo `_split`."""
+    if start == len(head) and buffers:
+        return buffers[0], buffers[1:]
+    return memoryview(head)[start:], buffers

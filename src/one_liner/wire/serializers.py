@@ -1,0 +1,109 @@
+"""How the value of a sample becomes bytes, in the words that users give: "msgpack", "json", None, "pickle", a pair."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from one_liner.errors import ConfigurationError, MalformedError, NotCarriableError
+from one_liner.wire.codec import Buffer, Codec
+from one_liner.wire.messages import Encoding, SampleMessage
+
+Dumps = Callable[[Any], Any]
+Loads = Callable[[Any], Any]
+SerializerWord = str | None | Dumps | tuple[Dumps, Loads]
+
+
+@dataclass(frozen=True, slots=True)
+class Serializer:
+    """What a stream's values are written with.
+
+    Attributes:
+        encoding: what its samples say of themselves.
+        encode: gives body and large buffers, or raises what was wrong with the value.
+    """
+
+    encoding: Encoding
+    encode: Callable[[Any], tuple[Buffer, Sequence[Buffer]]]
+
+
+def serializer_of(word: Any, codec: Codec, *, allow_pickle: bool) -> Serializer:
+    """The serializer that a user's word stands for.
+
+    Args:
+        word: "msgpack", "json", "pickle", None (bytes as they are), a function that gives bytes, or a pair of such a
+            function and the one that reads them.
+        codec: for msgpack.
+        allow_pickle: whether this side was told to allow pickle.
+
+    Raises:
+        ConfigurationError: another word, or pickle where it is not allowed.
+    """
+    if word == "msgpack":
+        return Serializer(Encoding.MSGPACK, codec.encode)
+    if word == "json":
+        return Serializer(Encoding.JSON, _to_json)
+    if word is None:
+        return Serializer(Encoding.RAW, _as_it_is)
+    if word == "pickle":
+        if not allow_pickle:
+            raise ConfigurationError('serializer="pickle" needs allow_pickle=True on the server and on every reader')
+        return Serializer(Encoding.PICKLE, lambda value: (pickle.dumps(value), ()))
+    dumps = word[0] if isinstance(word, tuple) and len(word) == 2 else word
+    if not callable(dumps):
+        raise ConfigurationError(
+            f'a serializer is "msgpack", "json", None, "pickle" or a pair of functions, not {word!r}'
+        )
+    return Serializer(Encoding.CUSTOM, lambda value: _as_it_is(dumps(value)))
+
+
+def value_of(message: SampleMessage, codec: Codec, *, allow_pickle: bool, loads: Loads | None) -> Any:
+    """The value of a sample.
+
+    Args:
+        message: a sample that is no failure.
+        codec: for msgpack.
+        allow_pickle: whether this side was told to allow pickle.
+        loads: the reader's own function for bytes of a kind that only it knows.
+
+    Raises:
+        MalformedError: the body is not what it says it is, or pickled where that is not allowed.
+    """
+    encoding, body = message.encoding, message.body
+    if encoding == Encoding.MSGPACK:
+        return codec.decode(body, message.buffers)
+    if encoding == Encoding.FRAMES:
+        return tuple(bytes(frame) for frame in (body, *message.buffers))
+    if encoding in (Encoding.RAW, Encoding.CUSTOM):
+        return bytes(body) if loads is None else loads(bytes(body))
+    if encoding == Encoding.JSON:
+        try:
+            return json.loads(bytes(body))
+        except ValueError as error:
+            raise MalformedError(f"a sample that should be JSON is not: {error}") from None
+    if encoding == Encoding.PICKLE:
+        if not allow_pickle:
+            raise MalformedError("a pickled sample was not read: allow_pickle=True has to be said on both ends")
+        return pickle.loads(body)  # noqa: S301  # both ends were told to allow it
+    raise MalformedError(f"a sample of the unknown encoding {encoding}")
+
+
+def _to_json(value: Any) -> tuple[Buffer, Sequence[Buffer]]:
+    try:
+        return json.dumps(value, separators=(",", ":")).encode(), ()
+    except (TypeError, ValueError) as error:
+        raise NotCarriableError(
+            f"not a value for JSON: {error}", path="result", type_name=type(value).__name__
+        ) from None
+
+
+def _as_it_is(value: Any) -> tuple[Buffer, Sequence[Buffer]]:
+    try:
+        view = memoryview(value)
+    except TypeError:
+        name = type(value).__qualname__
+        raise NotCarriableError(f"result: <{name}> is not bytes", path="result", type_name=name) from None
+    return (value if isinstance(value, bytes) else view.cast("B") if view.contiguous else view.tobytes()), ()
