@@ -265,7 +265,7 @@ class NoDataError(StreamError, zmq.Again):
         self.strerror = message
 
 
-class StreamTimeoutError(NoDataError, TimeoutError):
+class StreamTimeoutError(NoDataError, TimeoutError):  # type: ignore[misc]  # both have strerror, as text
     """A waiting read got nothing within its `timeout_s`."""
 
     code = "stream_timeout"

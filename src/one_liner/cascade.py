@@ -1,0 +1,110 @@
+"""One hop of a cascade: another server, shown under a prefix.
+
+Joins what a hop consists of: the link that knows whether the other server lives, the forwarder for calls, the relay for
+streams, and a client of its own for questions about the other server as a whole.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from one_liner.clock import Clock
+from one_liner.errors import LoopError, OneLinerError, RouterDownError, TransportError
+from one_liner.rpc.client import RpcClient
+from one_liner.rpc.forwarder import Forwarder
+from one_liner.rpc.link import Link, State
+from one_liner.streams.relay import RouterRelay
+from one_liner.transport.endpoints import Endpoint
+from one_liner.transport.fanout import Fanout
+from one_liner.transport.sockets import Context
+from one_liner.wire.codec import Codec
+from one_liner.wire.messages import Kind
+
+_QUESTION_TIMEOUT_S = 2.0
+
+
+class Hop:
+    """Another server under the name of a router.
+
+    Args:
+        name: the prefix.
+        endpoint: the other server's RPC address.
+        broadcast_port: where its streams are; None to be told.
+        context: the context all sockets belong to.
+        fanout: our broadcast address.
+        owner: name of our server.
+        heartbeat_s: interval of the heartbeats.
+        codec: turns values into bytes and back.
+        clock: our clock.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        endpoint: Endpoint,
+        broadcast_port: int | str | None,
+        *,
+        context: Context,
+        fanout: Fanout,
+        owner: str,
+        heartbeat_s: float,
+        codec: Codec,
+        clock: Clock,
+    ) -> None:
+        self.name = name
+        client = secrets.randbits(63)
+        publisher = fanout.publisher(hears_subscriptions=True)
+        self.link = Link(
+            context,
+            endpoint,
+            name=f"router {owner}",
+            client=client,
+            heartbeat_s=heartbeat_s,
+            codec=codec,
+            clock=clock,
+        )
+        self._rpc = RpcClient(context, self.link, client=client, codec=codec, timeout_s=_QUESTION_TIMEOUT_S)
+        self.forwarder = Forwarder(name, owner, context, self.link, clock)
+        self._relay = RouterRelay(name, context, publisher, self.link, broadcast_port)
+
+    def ask(self, word: str, trail: tuple[int, ...]) -> Any:
+        """Ask the other server about itself.
+
+        Args:
+            word: what.
+            trail: the servers that this question has passed, ours the last.
+
+        Raises:
+            RouterDownError: it cannot be reached.
+            LoopError: it leads back to one of the trail.
+        """
+        if self.link.state not in (State.CONNECTING, State.CONNECTED):
+            raise self.forwarder.down()
+        try:
+            return self._rpc.ask(Kind.CONTROL, "", [word, {}], trail=trail)[1]
+        except (LoopError, RouterDownError):
+            raise
+        except TransportError as error:
+            raise RouterDownError(
+                f"router {self.name!r} ({self.link.endpoint}) is down: {error}", router=self.name
+            ) from None
+
+    def refuse_loop(self, server: int) -> None:
+        """Find out whether this hop leads back to our server, if the other one answers soon.
+
+        Raises:
+            LoopError: it does.
+        """
+        try:
+            self.ask("trace", (server,))
+        except LoopError as error:
+            raise LoopError(f"router {self.name!r} ({self.link.endpoint}) would make a loop: {error}") from None
+        except OneLinerError:
+            return  # It is not there yet; a loop will be found by the first request that goes round.
+
+    def close(self) -> None:
+        """Close everything but the forwarder's socket, which belongs to the thread that leads."""
+        self._relay.close()
+        self._rpc.close()
+        self.link.close()

@@ -1,0 +1,627 @@
+"""`RouterClient`: a window on what a `RouterServer` serves.
+
+This file only composes: calls are made by `one_liner.rpc.client`, streams received by `one_liner.streams.receiver`, and
+`one_liner.rpc.link` knows whether the server lives.
+"""
+
+from __future__ import annotations
+
+import getpass
+import math
+import os
+import platform
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from threading import Event, Lock
+from types import TracebackType
+from typing import Any, Final, Literal, Self, TypeVar, cast, overload
+
+from one_liner.callbacks import Callback, Changes
+from one_liner.clock import SYSTEM_CLOCK
+from one_liner.config import check_arguments, check_interval, check_timeout
+from one_liner.errors import (
+    ClosedError,
+    ConfigurationError,
+    ForkedError,
+    NoDataError,
+    NoServerError,
+    OneLinerError,
+    StreamTimeoutError,
+    UnknownStreamError,
+)
+from one_liner.rpc.client import RpcClient
+from one_liner.rpc.description import ObjectDescription, ServerDescription
+from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link, State
+from one_liner.rpc.proxy import Proxy
+from one_liner.streams.buffers import DEFAULT_MAX_BYTES, DEFAULT_MAX_SAMPLES, make_buffer
+from one_liner.streams.configuration import StreamConfigurations
+from one_liner.streams.ledger import ReaderStatistics
+from one_liner.streams.receiver import Receiver
+from one_liner.streams.registry import check_stream_name
+from one_liner.streams.sample import Sample
+from one_liner.streams.subscription import Storage, Subscription
+from one_liner.transport.endpoints import Endpoint
+from one_liner.transport.sockets import Context, default_context
+from one_liner.version import __version__
+from one_liner.wire.codec import Codec
+from one_liner.wire.messages import Kind
+from one_liner.wire.serializers import Loads
+
+T = TypeVar("T")
+_CLIENTS_TIMEOUT: Final = "default"
+_SETTLE_S: Final = 0.005
+"""libzmq's publishers look at new subscriptions every 3 million processor ticks at the latest, about 1 ms."""
+
+
+class RouterClient:
+    """Calls what a server serves, and receives its streams. May be used from any number of threads at once.
+
+    The server need not be there yet: streams can be configured before, and it is found, and found again, by itself.
+
+    Args:
+        protocol: "tcp", "ipc" or "inproc" (within this process and `context`).
+        interface: the server's host name or address; for ipc its path, for inproc its text.
+        rpc_port: the server's port of calls.
+        broadcast_port: the server's port of streams; None to learn it from the server.
+        context: the ZeroMQ context to use; the process' own if None. It is not terminated by `close`.
+        name: what the server calls this client when others ask for whom it is busy; user, host and script if None.
+        timeout_s: for calls that bring none of their own; None waits as long as the server lives.
+        heartbeat_s: how often the server is asked whether it lives. After three without an answer it is lost.
+        allow_pickle: whether pickled samples may be read. Only from servers that you trust.
+
+    Raises:
+        ConfigurationError: an argument cannot be right.
+    """
+
+    def __init__(
+        self,
+        protocol: str = "tcp",
+        interface: str = "localhost",
+        rpc_port: int | str = "5555",
+        broadcast_port: int | str | None = "5556",
+        context: Context | None = None,
+        *,
+        name: str | None = None,
+        timeout_s: float | None = None,
+        heartbeat_s: float = 1.0,
+        allow_pickle: bool = False,
+    ) -> None:
+        endpoint = Endpoint.of(protocol, interface, rpc_port)
+        if broadcast_port is not None:
+            broadcast_port = Endpoint.of(protocol, interface, broadcast_port).port
+        heartbeat_s = check_interval("heartbeat_s", heartbeat_s)
+        check_timeout(timeout_s)
+        self._context = context if context is not None else default_context()
+        self._broadcast_port = broadcast_port
+        self._allow_pickle = allow_pickle
+        self._codec = Codec()
+        self._clock = SYSTEM_CLOCK
+        self._pid = os.getpid()
+        self._lock = Lock()
+        self._subscriptions: dict[str, Subscription] = {}
+        self._callbacks: list[Callback[Any]] = []
+        self._receiver: Receiver | None = None
+        self._closed = False
+        client = secrets.randbits(63)
+        self._link = Link(
+            self._context,
+            endpoint,
+            name=name or default_name(),
+            client=client,
+            heartbeat_s=heartbeat_s,
+            codec=self._codec,
+            clock=self._clock,
+        )
+        self._rpc = RpcClient(self._context, self._link, client=client, codec=self._codec, timeout_s=timeout_s)
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop everything; every waiter, in any thread, gets a `ClosedError`. Any number of times, from any thread."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            subscriptions, callbacks = list(self._subscriptions.values()), list(self._callbacks)
+        if os.getpid() != self._pid:
+            return  # The sockets belong to the parent process.
+        for subscription in subscriptions:
+            subscription.close()
+        self._link.close()
+        for callback in callbacks:
+            callback.close()
+        if self._receiver is not None:
+            self._receiver.close()
+        self._rpc.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<RouterClient of {self._link.endpoint}, {self.state}>"
+
+    # --- the server --------------------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> str:
+        """The version of the library here."""
+        return __version__
+
+    @property
+    def server_version(self) -> str:
+        """The version of the library at the server. Asks it; raises as `call`."""
+        return str(self._control("", "version"))
+
+    @property
+    def state(self) -> State:
+        """How the server is seen now: connecting, connected, unresponsive, lost, refused or closed (also a str)."""
+        return self._link.state
+
+    @property
+    def clock_offset(self) -> tuple[float, float]:
+        """What is added to the server's timestamps to have ours, and how far off that may be; both in s."""
+        return self._link.offset
+
+    @property
+    def stale_replies(self) -> int:
+        """How many replies came after their call had timed out."""
+        return self._rpc.stale_replies
+
+    def on_state(self, callback: Callable[[State], Any]) -> Callback[State]:
+        """Call a function at every change of `state`, on a thread of its own. Close what it returns to stop that."""
+        self._check_usable()
+        changes: Changes[State] = Changes()
+
+        def stop() -> None:
+            self._link.unlisten(changes.put)
+            changes.close()
+
+        self._link.listen(changes.put)
+        return self._keep(Callback("state", callback, changes.get, stop))
+
+    def wait_until_connected(self, timeout_s: float | None = None) -> None:
+        """Wait until the server answers.
+
+        Args:
+            timeout_s: how long; None gives it three heartbeats.
+
+        Raises:
+            NoServerError, ServerLostError, RefusedError, VersionMismatchError, ClosedError: as they say.
+        """
+        limit_s = check_timeout(timeout_s)
+        deadline = math.inf if limit_s is None else self._clock.now() + limit_s
+        while True:
+            try:
+                self._link.wait_ready(deadline)
+                return
+            except (NoServerError, ConnectionError):
+                if limit_s is None or self._clock.now() >= deadline or self._link.state is State.REFUSED:
+                    raise
+
+    def describe(self) -> ServerDescription:
+        """Everything the server serves, its routers included. Data by `as_dict()`, for people by `str()`."""
+        return ServerDescription.from_dict(self._control("", "describe"))
+
+    def describe_object(self, obj_name: str) -> ObjectDescription:
+        """One object: methods with their signatures, properties, nested objects. Raises as `call`."""
+        return ObjectDescription.from_dict(self._control(obj_name, "describe_object"))
+
+    def running_calls(self) -> list[dict[str, Any]]:
+        """What the server is doing now: `where` (`stage.move`), `who` (for which client), `for_s` (since how long)."""
+        return list(self._control("", "running_calls"))
+
+    # --- calls -------------------------------------------------------------------------------------------------------
+
+    def call(
+        self,
+        obj_name: str,
+        attr_name: str | None = None,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        get_timestamp: bool = False,
+        *,
+        timeout_s: float | Literal["default"] | None = _CLIENTS_TIMEOUT,
+    ) -> Any:
+        """Call a method of a served object and wait for its result.
+
+        Args:
+            obj_name: the object; `rig.stage` for a nested one, `north/laser` for one behind the router `north`.
+            attr_name: the method; a property is read if there are no arguments. None calls the object itself.
+            args: arguments.
+            kwargs: arguments by name.
+            get_timestamp: give `(timestamp, result)`; when the function returned, on this process' `perf_counter`.
+            timeout_s: how long to wait, in s; None as long as the server lives; "default" as the client was told.
+
+        Raises:
+            RemoteError: the function raised. Also an exception of the builtin type that it raised.
+            NoServerError, ServerLostError: nobody answers; after `ServerLostError` the call may or may not have run.
+            CallTimeoutError: the answer did not come in time. Also a `TimeoutError`.
+            UnknownObjectError, UnknownAttributeError, NotExposedError, BadArgumentsError: the call did not run.
+            NotCarriableError: an argument, or the result, cannot travel.
+            ClosedError, RefusedError, VersionMismatchError, RouterDownError: as they say.
+        """
+        content = [attr_name or "", *check_arguments(f"{obj_name}.{attr_name}", args, kwargs)]
+        stamp, value = self._rpc.ask(Kind.CALL, _text(obj_name), content, timeout_s)
+        return (stamp.time, value) if get_timestamp else value
+
+    def call_by_name(
+        self,
+        call_name: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        get_timestamp: bool = False,
+        *,
+        timeout_s: float | Literal["default"] | None = _CLIENTS_TIMEOUT,
+    ) -> Any:
+        """Make a named call of the server.
+
+        Args:
+            call_name: its name.
+            args: overwrite the arguments that were written down, by index.
+            kwargs: overwrite those that were written down by name.
+            get_timestamp: as in `call`.
+            timeout_s: as in `call`.
+
+        Raises:
+            UnknownObjectError: there is no such named call. And as `call`.
+        """
+        content = list(check_arguments(call_name, args, kwargs))
+        stamp, value = self._rpc.ask(Kind.CALL_NAMED, _text(call_name), content, timeout_s)
+        return (stamp.time, value) if get_timestamp else value
+
+    def get(
+        self, obj_name: str, attr_name: str, *, timeout_s: float | Literal["default"] | None = _CLIENTS_TIMEOUT
+    ) -> Any:
+        """Read a property or an attribute. Raises as `call`."""
+        return self._rpc.ask(Kind.GET, _text(obj_name), [_text(attr_name)], timeout_s)[1]
+
+    def set(
+        self,
+        obj_name: str,
+        attr_name: str,
+        value: Any,
+        *,
+        timeout_s: float | Literal["default"] | None = _CLIENTS_TIMEOUT,
+    ) -> None:
+        """Set a property or an attribute. Raises as `call`."""
+        self._rpc.ask(Kind.SET, _text(obj_name), [_text(attr_name), value], timeout_s)
+
+    @overload
+    def proxy(self, obj_name: str) -> Any: ...
+
+    @overload
+    def proxy(self, obj_name: str, cls: type[T]) -> T: ...
+
+    def proxy(self, obj_name: str, cls: type[T] | None = None) -> Any:
+        """A remote object as if it were here: methods, properties, docs, signatures, tab completion.
+
+        Args:
+            obj_name: as in `call`. The server is not asked before something is.
+            cls: what it is, for editors and type checkers: its class, or a Protocol. Nothing is checked at run time.
+        """
+        self._check_usable()
+        return cast(Any, Proxy(self, _text(obj_name)))
+
+    # --- streams: receiving ------------------------------------------------------------------------------------------
+
+    def configure_stream(
+        self,
+        name: str,
+        storage_type: Literal["queue", "cache"] = "queue",
+        *,
+        max_samples: int = DEFAULT_MAX_SAMPLES,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        drop: Literal["oldest", "newest"] = "oldest",
+        deserializer: Loads | tuple[Any, Loads] | None = None,
+        last_sample: bool | None = None,
+        wait: bool = False,
+        timeout_s: float | None = None,
+    ) -> None:
+        """Receive a stream from now on. May be called before the server or the stream exists, and any number of times.
+
+        Configured again in another way, what waits is forgotten and the count begins anew.
+
+        Args:
+            name: the stream; `north/camera` for one behind the router `north`.
+            storage_type: "queue" hands out every sample, the oldest first; "cache" the newest, once.
+            max_samples: how many may wait in a queue.
+            max_bytes: how large they may be together.
+            drop: what a full queue drops. Either way the drops are counted.
+            deserializer: for a stream with functions of its own: the one from bytes, or the same pair as there.
+            last_sample: begin with the last sample made before now, if there is one. A cache does, a queue does not.
+            wait: return when the server is known to send every sample from now on.
+            timeout_s: for `wait`; None gives the server three heartbeats.
+
+        Raises:
+            ConfigurationError: an argument cannot be right.
+            StreamTimeoutError, NoServerError, ClosedError: while waiting.
+        """
+        check_stream_name(name)
+        make_buffer(storage_type, max_samples, max_bytes, drop)
+        loads = deserializer[1] if isinstance(deserializer, tuple) else deserializer
+        if loads is not None and not callable(loads):
+            raise ConfigurationError(f"a deserializer is a function from bytes, or a pair of functions, not {loads!r}")
+        late = storage_type == "cache" if last_sample is None else last_sample
+        storage = Storage(storage_type, max_samples, max_bytes, drop, loads, late)
+        limit_s = check_timeout(timeout_s)
+        subscription = self._subscribe(name, storage)
+        if wait:
+            self._wait_synchronised(subscription, limit_s)
+
+    def unconfigure_stream(self, name: str) -> None:
+        """Receive a stream no longer; whoever waits for it gets a `ClosedError`.
+
+        Raises:
+            UnknownStreamError: it was not configured.
+        """
+        with self._lock:
+            subscription = self._subscriptions.pop(name, None)
+        if subscription is None:
+            raise self._not_configured(name)
+        subscription.close()
+        if self._receiver is not None:
+            self._receiver.remove(subscription)
+
+    def get_stream(self, name: str, block: bool = False, *, timeout_s: float | None = None) -> Sample:
+        """Hand out the next sample: `timestamp, data = client.get_stream("camera", block=True)`.
+
+        Each sample is handed out once, to one caller: from a queue the oldest, from a cache the newest.
+
+        Args:
+            name: a configured stream.
+            block: wait for one, as long as the server lives.
+            timeout_s: wait no longer than this, in s; waits also without `block`.
+
+        Raises:
+            NoDataError: nothing new; also a `zmq.Again`. After waiting `StreamTimeoutError`, also a `TimeoutError`.
+            SourceFailedError: the stream's function raised, and this sample is that. Also of the type it raised.
+            UnknownStreamError: it was not configured; also a `KeyError`.
+            NoServerError, ServerLostError, ClosedError: while waiting.
+        """
+        limit_s = check_timeout(timeout_s)
+        subscription = self._subscription(name)
+        if not block and limit_s is None:
+            return subscription.take(-math.inf)
+        deadline = math.inf if limit_s is None else self._clock.now() + limit_s
+        return subscription.take(deadline)
+
+    def last_sample(self, name: str) -> Sample:
+        """Show the last sample that came, taken or not, without taking it.
+
+        Raises:
+            NoDataError: there has been none.
+            SourceFailedError: it is an error.
+            UnknownStreamError: the stream was not configured.
+        """
+        return self._subscription(name).newest()
+
+    def stream(self, name: str, *, timeout_s: float | None = None) -> Iterator[Sample]:
+        """Samples, one after the other, for as long as there are any: `for timestamp, data in client.stream("camera")`.
+
+        Ends when the client is closed or the stream is not configured any more.
+
+        Args:
+            name: the stream; configured as a queue if it was not yet.
+            timeout_s: how long to wait for the next one, in s; None as long as the server lives.
+
+        Raises:
+            StreamTimeoutError, SourceFailedError, NoServerError, ServerLostError: as `get_stream`. After a
+                `SourceFailedError` a new iterator goes on with the next sample.
+        """
+        check_timeout(timeout_s)
+        if name not in self._subscriptions:
+            self.configure_stream(name)
+        return self._samples(name, timeout_s)
+
+    def on_sample(
+        self,
+        name: str,
+        callback: Callable[[Sample], Any],
+        on_error: Callable[[OneLinerError], Any] | None = None,
+    ) -> Callback[Any]:
+        """Call a function with every sample that is handed out, on a thread of its own.
+
+        A slow function loses samples as a slow reader does: in the stream's buffer, counted.
+
+        Args:
+            name: the stream; configured as a queue if it was not yet.
+            callback: called with each sample.
+            on_error: called with what is raised in place of a sample (`SourceFailedError`, `ServerLostError`); the
+                stream goes on. Without it they are dropped.
+
+        Returns:
+            A handle; close it to stop.
+        """
+        if name not in self._subscriptions:
+            self.configure_stream(name)
+        stop = Event()
+
+        def next_item() -> Sample | OneLinerError:
+            while not stop.is_set():
+                try:
+                    return self.get_stream(name, timeout_s=0.1)
+                except NoDataError:
+                    continue
+                except (ClosedError, UnknownStreamError):
+                    raise StopIteration from None
+                except OneLinerError as error:
+                    return error
+            raise StopIteration
+
+        def deliver(item: Sample | OneLinerError) -> None:
+            if isinstance(item, Sample):
+                callback(item)
+            elif on_error is not None:
+                on_error(item)
+
+        return self._keep(Callback(name, deliver, next_item, stop.set))
+
+    def stream_statistics(self, name: str) -> ReaderStatistics:
+        """Where the samples of a configured stream went: every one made is in exactly one of the counters.
+
+        Raises:
+            UnknownStreamError: it was not configured.
+        """
+        return self._subscription(name).statistics()
+
+    # --- streams: at the server --------------------------------------------------------------------------------------
+
+    def get_stream_configurations(self, as_dict: bool = False) -> StreamConfigurations | dict[str, Any]:
+        """What the server says of every stream, of those behind its routers too. Raises as `call`.
+
+        Args:
+            as_dict: plain data (`periodic_streams`, `manual_streams`, `zmq_streams`) instead of a mapping by name.
+        """
+        data = self._control("", "stream_configurations")
+        configurations = StreamConfigurations.from_dict(data)
+        return configurations.as_dict() if as_dict else configurations
+
+    def enable_stream(self, name: str) -> None:
+        """Have the server run a stream, for everybody. Raises `UnknownStreamError`, and as `call`."""
+        self._control(name, "enable_stream")
+
+    def disable_stream(self, name: str) -> None:
+        """Have the server pause a stream, for everybody. Raises `UnknownStreamError`, and as `call`."""
+        self._control(name, "disable_stream")
+
+    def remove_stream(self, name: str) -> None:
+        """Have the server remove a stream, for everybody. Raises `UnknownStreamError`, and as `call`."""
+        self._control(name, "remove_stream")
+
+    def add_stream(
+        self,
+        stream_name: str,
+        frequency_hz: float,
+        obj_name: str,
+        attr_name: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        enabled: bool = True,
+        *,
+        on_demand: bool = False,
+    ) -> None:
+        """Have the server call a method of a served object at a rate; as `RouterServer.add_stream`.
+
+        Args:
+            stream_name: the stream; `north/temperature` is added at the server behind the router `north`.
+            frequency_hz: ticks per second.
+            obj_name: the object, as that server names it.
+            attr_name: its method or property.
+            args: arguments.
+            kwargs: arguments by name.
+            enabled: whether it begins to run.
+            on_demand: run only while somebody listens.
+        """
+        args, kwargs = check_arguments(stream_name, args, kwargs)
+        self._control(
+            stream_name,
+            "add_stream",
+            frequency_hz=frequency_hz,
+            obj_name=obj_name,
+            attr_name=attr_name,
+            args=args,
+            kwargs=kwargs,
+            enabled=enabled,
+            on_demand=on_demand,
+        )
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _control(self, path: str, word: str, **arguments: Any) -> Any:
+        return self._rpc.ask(Kind.CONTROL, _text(path), [word, arguments])[1]
+
+    def _subscribe(self, name: str, storage: Storage) -> Subscription:
+        with self._lock:
+            self._check_usable()
+            subscription = self._subscriptions.get(name)
+            if subscription is not None:
+                subscription.reconfigure(storage)
+                return subscription
+            if self._receiver is None:
+                self._receiver = Receiver(self._context, self._link, self._broadcast_port, self._codec, self._clock)
+            subscription = self._subscriptions[name] = Subscription(
+                name,
+                storage,
+                self._codec,
+                allow_pickle=self._allow_pickle,
+                clock=self._clock,
+                trouble=self._no_samples_because,
+            )
+            self._receiver.add(subscription)
+            return subscription
+
+    def _subscription(self, name: str) -> Subscription:
+        subscription = self._subscriptions.get(name)
+        if subscription is None:
+            raise self._not_configured(name)
+        if os.getpid() != self._pid:
+            raise ForkedError("this client was made before a fork; make a new one in the child process")
+        return subscription
+
+    def _not_configured(self, name: str) -> UnknownStreamError:
+        known = ", ".join(sorted(self._subscriptions)) or "none"
+        return UnknownStreamError(f"stream {name!r} was not configured at this client; configured are: {known}")
+
+    def _no_samples_because(self) -> OneLinerError | None:
+        """Why nobody will send a sample; None while somebody may."""
+        return self._link.trouble(sent=False) or self._link.absence()
+
+    def _wait_synchronised(self, subscription: Subscription, limit_s: float | None) -> None:
+        patience_s = HEARTBEATS_TO_LOSS * self._link.heartbeat_s if limit_s is None else limit_s
+        began = self._clock.now()
+        self._link.wait_ready(began + patience_s)
+        while not subscription.synchronised.wait(0.05):
+            trouble = self._link.trouble(sent=False)
+            if trouble is not None:
+                raise trouble
+            if self._clock.now() - began >= patience_s:
+                raise StreamTimeoutError(
+                    f"stream {subscription.name!r} could not be subscribed within {patience_s:g} s; "
+                    "is the broadcast port right, and every router on the way up?"
+                )
+        if self._closed:
+            raise ClosedError("the client was closed while a stream was configured")
+        self._link.pause(_SETTLE_S)
+
+    def _samples(self, name: str, timeout_s: float | None) -> Iterator[Sample]:
+        while True:
+            try:
+                sample = self.get_stream(name, block=True, timeout_s=timeout_s)
+            except (ClosedError, UnknownStreamError):
+                return
+            yield sample
+
+    def _keep(self, callback: Callback[T]) -> Callback[T]:
+        """Close it with the client."""
+        with self._lock:
+            self._callbacks = [other for other in self._callbacks if not other.closed]
+            self._callbacks.append(callback)
+        return callback
+
+    def _check_usable(self) -> None:
+        if os.getpid() != self._pid:
+            raise ForkedError("this client was made before a fork; make a new one in the child process")
+        if self._closed:
+            raise ClosedError("this client is closed")
+
+
+def default_name() -> str:
+    """Who we are, for people at the other end: user, host and script."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        user = "somebody"
+    return f"{user}@{platform.node()}:{Path(sys.argv[0]).name or 'python'}"
+
+
+def _text(name: Any) -> str:
+    if not isinstance(name, str):
+        raise ConfigurationError(f"a name is text, not {name!r}")
+    return name

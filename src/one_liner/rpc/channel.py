@@ -1,0 +1,123 @@
+"""One socket that carries one call at a time, on the thread that makes the call.
+
+A caller takes a channel, sends, waits and puts it back: no hand-over to another thread, no lock, and calls of several
+threads run side by side. The waiting is done in slices, between which the caller looks whether the server still lives,
+the deadline has passed or the client was closed; so nothing needs to be woken, and Ctrl-C gets through on every system.
+"""
+
+from __future__ import annotations
+
+import math
+
+import zmq
+
+from one_liner.clock import SYSTEM_CLOCK
+from one_liner.errors import CallTimeoutError, OneLinerError, ServerRestartedError
+from one_liner.rpc.link import Link
+from one_liner.transport.sockets import Context, open_socket, receive_rest, send_frames
+from one_liner.wire.messages import Kind, Reply, Request
+
+_SLICE_MS = 50
+
+
+class Channel:
+    """A connection to the server for one call at a time. Has one owner, who may pass it on as a whole."""
+
+    __slots__ = ("_link", "_slice_ms", "_socket", "session", "stale")
+
+    def __init__(self, context: Context, link: Link, routing_id: bytes) -> None:
+        self._link = link
+        endpoint = link.endpoint
+        heartbeat_s = None if endpoint.protocol == "inproc" else link.heartbeat_s
+        self._socket = open_socket(context, zmq.DEALER, heartbeat_s=heartbeat_s, ipv6=endpoint.is_ipv6)
+        # A request is given to a living connection or to none: nothing waits here to be carried out after we gave up.
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)
+        self._socket.setsockopt(zmq.ROUTING_ID, routing_id)
+        self._slice_ms = 0
+        self._set_slice(_SLICE_MS)
+        self.session = link.session
+        self.stale = 0
+        self._socket.connect(str(endpoint))
+
+    def ask(self, request: Request, deadline: float) -> Reply:
+        """Send a request and wait for its reply.
+
+        Args:
+            request: with an id that this channel has not used before.
+            deadline: on `time.perf_counter()`; may be infinite.
+
+        Raises:
+            CallTimeoutError: the deadline passed; the server was told to forget the call if it had not begun.
+            ServerLostError, ServerRestartedError, ClosedError: as they say.
+        """
+        self._send(request, deadline)
+        try:
+            return self._wait(request.id, deadline)
+        except BaseException:
+            # Also on Ctrl-C: what has not begun must not begin once nobody waits for it.
+            self._forget(request)
+            raise
+
+    def close(self) -> None:
+        """Close the socket. Only for the owner."""
+        self._socket.close()
+
+    def _send(self, request: Request, deadline: float) -> None:
+        frames = request.encode()
+        while True:
+            try:
+                send_frames(self._socket, frames)
+                return
+            except zmq.Again:
+                self._look_around(deadline, "could not be sent")
+
+    def _wait(self, request_id: int, deadline: float) -> Reply:
+        socket = self._socket
+        if deadline != math.inf:
+            self._set_slice(min(_SLICE_MS, self._remaining_ms(deadline)))
+        elif self._slice_ms != _SLICE_MS:
+            self._set_slice(_SLICE_MS)
+        while True:
+            try:
+                head = socket.recv()
+            except zmq.Again:
+                self._look_around(deadline, "was not answered")
+                continue
+            reply = Reply.decode(head, receive_rest(socket))
+            if reply.id == request_id or reply.id == 0:
+                return reply
+            self.stale += 1
+
+    def _look_around(self, deadline: float, what: str) -> None:
+        """After a slice without an answer: is there any point in waiting on?"""
+        trouble = self._link.trouble()
+        if trouble is not None:
+            raise trouble
+        if self._link.session != self.session:
+            raise ServerRestartedError(
+                f"{self._link.endpoint} was restarted during the call, which may or may not have run",
+                endpoint=str(self._link.endpoint),
+            )
+        if deadline == math.inf:
+            return
+        remaining_ms = self._remaining_ms(deadline)
+        if SYSTEM_CLOCK.now() >= deadline:
+            raise CallTimeoutError(f"the call {what} in time; {self._link.endpoint} is {self._link.state}")
+        self._set_slice(min(_SLICE_MS, remaining_ms))
+
+    def _forget(self, request: Request) -> None:
+        try:
+            cancel = Request(Kind.CANCEL, request.id, request.client, request.path, b"\xc0")
+            send_frames(self._socket, cancel.encode(), zmq.NOBLOCK)
+        except (zmq.ZMQError, OneLinerError):
+            # The connection is gone, and the call's own error, which is on its way, says more.
+            return
+
+    def _remaining_ms(self, deadline: float) -> int:
+        return max(1, math.ceil((deadline - SYSTEM_CLOCK.now()) * 1000))
+
+    def _set_slice(self, slice_ms: int) -> None:
+        if slice_ms != self._slice_ms:
+            self._slice_ms = slice_ms
+            self._socket.setsockopt(zmq.RCVTIMEO, slice_ms)
+            self._socket.setsockopt(zmq.SNDTIMEO, slice_ms)

@@ -1,0 +1,149 @@
+"""The caller's side of calls: from arguments to a result or an error, on the caller's own thread."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import struct
+from collections import deque
+from typing import Any
+
+from one_liner.clock import SYSTEM_CLOCK
+from one_liner.config import check_timeout
+from one_liner.errors import (
+    CallTimeoutError,
+    ClosedError,
+    ForkedError,
+    NotCarriableError,
+)
+from one_liner.rpc.channel import Channel
+from one_liner.rpc.link import Link
+from one_liner.transport.sockets import Context
+from one_liner.wire.codec import Codec
+from one_liner.wire.faults import error_of
+from one_liner.wire.messages import Kind, Request, Stamp
+
+_ARGUMENT_NAMES = {
+    Kind.CALL: {1: "args", 2: "kwargs"},
+    Kind.CALL_NAMED: {0: "args", 1: "kwargs"},
+    Kind.SET: {1: "value"},
+}
+
+
+class RpcClient:
+    """Asks and waits. May be used from any number of threads at once; each call has a socket of its own.
+
+    Args:
+        context: the context its sockets belong to.
+        link: tells whether the server lives.
+        client: random number of this client.
+        codec: turns arguments and results into bytes and back.
+        timeout_s: for calls that bring none of their own; None waits as long as the server lives.
+    """
+
+    def __init__(self, context: Context, link: Link, *, client: int, codec: Codec, timeout_s: float | None) -> None:
+        self._context = context
+        self._link = link
+        self._client = client
+        self._codec = codec
+        self._timeout_s = check_timeout(timeout_s)
+        self._idle: deque[Channel] = deque()
+        self._numbers = itertools.count()
+        self._ids = itertools.count(1)
+        self._stale = 0
+        self._pid = os.getpid()
+        self._closed = False
+
+    @property
+    def stale_replies(self) -> int:
+        """Replies that came after their call had given up."""
+        return self._stale + sum(channel.stale for channel in tuple(self._idle))
+
+    def ask(
+        self,
+        kind: Kind,
+        path: str,
+        content: list[Any],
+        timeout_s: float | str | None = "default",
+        trail: tuple[int, ...] = (),
+    ) -> tuple[Stamp, Any]:
+        """Ask the server and wait for its answer.
+
+        Args:
+            kind: what is asked.
+            path: of whom.
+            content: the parts of the body.
+            timeout_s: seconds; None waits as long as the server lives; "default" takes the client's.
+            trail: the servers that this question has passed, where a server asks.
+
+        Returns:
+            When the function returned, on our timeline, and what it returned.
+
+        Raises:
+            OneLinerError: one of five causes: nobody answers, refused, versions differ, busy or timed out, or the
+                function raised (then also of the builtin type it raised).
+        """
+        if os.getpid() != self._pid:
+            raise ForkedError("this client was made before a fork; make a new one in the child process")
+        limit_s = self._timeout_s if timeout_s == "default" else check_timeout(timeout_s)
+        body, buffers = self._encode(kind, content)
+        deadline = math.inf if limit_s is None else SYSTEM_CLOCK.now() + limit_s
+        self._link.wait_ready(deadline)
+        request = Request(kind, next(self._ids), self._client, path, body, buffers, trail)
+        channel = self._take()
+        try:
+            reply = channel.ask(request, deadline)
+        except CallTimeoutError as error:
+            raise CallTimeoutError(
+                f"{path}: no answer within {limit_s} s. {error}", path=path, timeout_s=limit_s
+            ) from None
+        finally:
+            self._give_back(channel)
+        value = self._codec.decode(reply.body, reply.buffers)
+        if reply.kind == Kind.RESULT:
+            offset_s, error_s = self._link.offset
+            return reply.stamp.shifted(offset_s, error_s), value
+        raise error_of(value)
+
+    def close(self) -> None:
+        """Close all sockets that are not in use; those in use are closed by their callers, who are being told."""
+        self._closed = True
+        while self._idle:
+            self._discard(self._idle.pop())
+
+    def _encode(self, kind: Kind, content: list[Any]) -> tuple[Any, Any]:
+        try:
+            return self._codec.encode(content, "request")
+        except NotCarriableError as error:
+            message, path = str(error), error.path
+            for index, name in _ARGUMENT_NAMES.get(kind, {}).items():
+                message = message.replace(f"request[{index}]", name)
+                path = path.replace(f"request[{index}]", name)
+            raise NotCarriableError(message, path=path, type_name=error.type_name) from None
+
+    def _take(self) -> Channel:
+        while True:
+            try:
+                channel = self._idle.pop()
+            except IndexError:
+                break
+            if channel.session == self._link.session:
+                return channel
+            self._discard(channel)
+        if self._closed:
+            raise ClosedError(f"this client of {self._link.endpoint} is closed")
+        routing_id = b"c" + struct.pack("<QI", self._client, next(self._numbers) & 0xFFFFFFFF)
+        return Channel(self._context, self._link, routing_id)
+
+    def _give_back(self, channel: Channel) -> None:
+        if self._closed or not self._link.ready:
+            self._discard(channel)
+            return
+        self._idle.append(channel)
+        if self._closed:  # Closed in this very moment: whoever still finds it closes it.
+            self.close()
+
+    def _discard(self, channel: Channel) -> None:
+        self._stale += channel.stale
+        channel.close()

@@ -1,0 +1,161 @@
+"""One hop of a cascade: requests on to another server, its replies back, undecoded.
+
+The thread that holds the server's ROUTER also holds the sockets of its hops, so that a request passes through without
+a change of thread. A hop that is not reachable yet is given the time that a client would give it; what waits is kept
+here. Whether it lives is the `Link`'s business.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from typing import NamedTuple
+
+import zmq
+
+from one_liner.clock import Clock
+from one_liner.errors import MalformedError, OneLinerError, RouterDownError, ServerLostError
+from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link, State
+from one_liner.transport.sockets import Context, open_socket, receive_rest, send_frames
+from one_liner.wire.codec import Buffer
+from one_liner.wire.messages import Kind, Request, check_prefix, readdressed
+
+_log = logging.getLogger("one_liner.rpc.forwarder")
+
+
+class Asker(NamedTuple):
+    """Whom to give an answer to, and under which id they wait for it."""
+
+    peer: bytes
+    id: int
+
+
+class Forwarder:
+    """The RPC side of `add_router`. Everything but `link` belongs to the thread that leads.
+
+    Args:
+        name: prefix under which the upstream server appears.
+        owner: name of the server that it appears at, for messages.
+        context: the context its socket belongs to.
+        link: tells whether the upstream server lives.
+        clock: for how long to wait.
+    """
+
+    def __init__(self, name: str, owner: str, context: Context, link: Link, clock: Clock) -> None:
+        self.name = name
+        self._title = f"router {name!r} of {owner!r} ({link.endpoint})"
+        self.link = link
+        self._clock = clock
+        self._ids = itertools.count(1)
+        self._asked: dict[int, Asker] = {}
+        self._parked: list[tuple[float, Asker, Request]] = []
+        self._session: int | None = None
+        endpoint = link.endpoint
+        heartbeat_s = None if endpoint.protocol == "inproc" else link.heartbeat_s
+        self._context = context
+        self.socket = open_socket(context, zmq.DEALER, heartbeat_s=heartbeat_s, ipv6=endpoint.is_ipv6)
+        self.socket.setsockopt(zmq.IMMEDIATE, 1)
+        self.socket.connect(str(endpoint))
+
+    def forward(self, asker: Asker, request: Request) -> None:
+        """Pass a request on, its path already without our name.
+
+        Raises:
+            RouterDownError: the hop cannot be reached.
+        """
+        if request.kind == Kind.CANCEL:
+            self._cancel(asker, request)
+            return
+        if self.link.ready:
+            self._send(asker, request)
+            return
+        if self.link.state is not State.CONNECTING:
+            raise self.down()
+        patience_s = HEARTBEATS_TO_LOSS * self.link.heartbeat_s
+        self._parked.append((self._clock.now() + patience_s, asker, request))
+
+    def collect(self) -> tuple[Asker, list[Buffer]] | None:
+        """The next reply that came back, addressed to whom it is for; None when it is for nobody (any more)."""
+        head = self.socket.recv(zmq.NOBLOCK)
+        buffers = receive_rest(self.socket)
+        try:
+            _, reply_id = check_prefix(head)
+        except OneLinerError as error:
+            _log.warning("router %s sent something else than a reply: %s", self.name, error)
+            return None
+        asker = self._asked.pop(reply_id, None)
+        if asker is None:
+            return None
+        try:
+            return asker, [readdressed(head, asker.id, *self.link.offset), *buffers]
+        except MalformedError as error:
+            _log.warning("router %s sent a reply that cannot be read: %s", self.name, error)
+            return None
+
+    def refresh(self) -> list[tuple[Asker, OneLinerError]]:
+        """Send what was parked if the hop is there now; give back whoever will get no answer, and why."""
+        failed: list[tuple[Asker, OneLinerError]] = []
+        if self.link.ready:
+            if self.link.session != self._session:
+                failed += [(asker, self._interrupted()) for asker in self._asked.values()]
+                self._asked.clear()
+                self._session = self.link.session
+            parked, self._parked = self._parked, []
+            for _, asker, request in parked:
+                try:
+                    self._send(asker, request)
+                except RouterDownError as error:
+                    failed.append((asker, error))
+            return failed
+        if self.link.state is not State.CONNECTING:
+            failed += [(asker, self._interrupted()) for asker in self._asked.values()]
+            self._asked.clear()
+        now = self._clock.now()
+        hopeless = self.link.state is not State.CONNECTING
+        for item in tuple(self._parked):
+            if hopeless or now >= item[0]:
+                self._parked.remove(item)
+                failed.append((item[1], self.down()))
+        return failed
+
+    def abandon(self) -> list[Asker]:
+        """Everybody who still waits, for the day the hop is removed or the server closes."""
+        askers = [*self._asked.values(), *(asker for _, asker, _ in self._parked)]
+        self._asked.clear()
+        self._parked.clear()
+        return askers
+
+    def down(self) -> RouterDownError:
+        """The error of a request that did not leave."""
+        trouble = self.link.trouble(sent=False)
+        why = f"{trouble}" if trouble is not None else "it has not answered yet"
+        return RouterDownError(f"{self._title} is down: {why}", router=self.name)
+
+    def close(self) -> None:
+        """Close the socket. Only for the thread that leads."""
+        self.socket.close()
+
+    def _send(self, asker: Asker, request: Request) -> None:
+        forward_id = next(self._ids)
+        try:
+            send_frames(self.socket, request._replace(id=forward_id).encode(), zmq.NOBLOCK)
+        except zmq.Again:
+            raise self.down() from None
+        self._session = self.link.session
+        self._asked[forward_id] = asker
+
+    def _cancel(self, asker: Asker, request: Request) -> None:
+        self._parked = [item for item in self._parked if item[1] != asker]
+        for forward_id, other in self._asked.items():
+            if other == asker:
+                try:
+                    send_frames(self.socket, request._replace(id=forward_id).encode(), zmq.NOBLOCK)
+                except zmq.Again:
+                    _log.debug("router %s is not there to hear of a cancelled call", self.name)
+                return
+
+    def _interrupted(self) -> OneLinerError:
+        return ServerLostError(
+            f"{self._title} was lost during the call, which may or may not have run",
+            router=self.name,
+        )

@@ -1,0 +1,772 @@
+"""`RouterServer`: any Python objects, served in one line.
+
+This file only composes: calls are answered by `one_liner.rpc.server`, streams ticked by `one_liner.streams.ticker`,
+other servers reached through `one_liner.cascade`, and all samples leave through `one_liner.transport.fanout`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from threading import Event, Lock
+from types import TracebackType
+from typing import Any, Self
+
+from one_liner.cascade import Hop
+from one_liner.clock import SYSTEM_CLOCK
+from one_liner.config import ServerConfig, check_arguments, check_interval
+from one_liner.errors import (
+    ClosedError,
+    ConfigurationError,
+    ForkedError,
+    LoopError,
+    MalformedError,
+    OneLinerError,
+    RouterDownError,
+    UnknownObjectError,
+)
+from one_liner.rpc.description import (
+    NamedCallDescription,
+    ObjectDescription,
+    RouterState,
+    ServerDescription,
+    describe_served,
+)
+from one_liner.rpc.exposure import Exposure, check_name
+from one_liner.rpc.hello import Hello, this_machine
+from one_liner.rpc.named import NamedCalls
+from one_liner.rpc.server import RpcServer
+from one_liner.streams.configuration import StreamConfiguration, StreamConfigurations
+from one_liner.streams.registry import Stream, StreamKind, StreamRegistry
+from one_liner.streams.relay import StreamRelay
+from one_liner.streams.schedule import check_frequency
+from one_liner.streams.sources import AttributeSource, FunctionSource, Source, return_type_of, text_of
+from one_liner.streams.ticker import Tickers
+from one_liner.transport.endpoints import Endpoint
+from one_liner.transport.fanout import Fanout
+from one_liner.transport.sockets import Context, closing_on_error, default_context
+from one_liner.version import __version__
+from one_liner.wire.codec import Codec
+from one_liner.wire.messages import (
+    MARKER,
+    PROTOCOL_VERSION,
+    ROUTE_SEPARATOR,
+    Encoding,
+    Kind,
+    SampleMessage,
+    Stamp,
+    topic_of,
+)
+from one_liner.wire.serializers import serializer_of
+
+Concurrent = Mapping[str, bool | Iterable[str]]
+_CLOSE_STREAMS_S = 0.5
+_log = logging.getLogger("one_liner.server")
+
+
+class RouterServer:
+    """Serves objects, and streams what they measure.
+
+    The ports are taken by the constructor; answering and streaming begin with `run`. All methods may be called from any
+    thread, before and after `run`.
+
+    Args:
+        protocol: "tcp", "ipc" (not on Windows) or "inproc" (within this process and `context`).
+        interface: for tcp a numeric address, the name of a network interface, or "*" for all of them; the default can
+            be reached from this machine only. For ipc a path, for inproc any text.
+        rpc_port: for calls; a number or text, 0 for a free one.
+        broadcast_port: for streams, likewise.
+        context: the ZeroMQ context to use; the process' own if None. It is not terminated by `close`.
+        instances: objects, modules or functions to serve, by name. The dict is copied.
+        config: `named_calls` and `periodic_streams`, each entry the arguments of `add_named_call` and `add_stream`.
+        name: what this server is called in descriptions and errors; the host's name if None.
+        concurrent: by object name, True or the names of those methods and properties that may run beside others.
+        allow_pickle: whether streams may be pickled. Only for readers that you trust, and that trust you.
+        heartbeat_s: how often dead peers are looked for, in s.
+        switch_interval_s: the interpreter's switch interval while the server runs, for the whole process. With a busy
+            Python thread beside it, 0.0005 saves the ticks that the default of 0.005 costs.
+
+    Raises:
+        ConfigurationError: an argument cannot be right. Nothing stays bound.
+        PortInUseError: somebody has one of the ports. Nothing stays bound.
+    """
+
+    def __init__(
+        self,
+        protocol: str = "tcp",
+        interface: str = "127.0.0.1",
+        rpc_port: int | str = "5555",
+        broadcast_port: int | str = "5556",
+        context: Context | None = None,
+        instances: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        concurrent: Concurrent | None = None,
+        allow_pickle: bool = False,
+        heartbeat_s: float = 1.0,
+        switch_interval_s: float | None = None,
+    ) -> None:
+        rpc_endpoint = Endpoint.of(protocol, interface, rpc_port)
+        broadcast_endpoint = Endpoint.of(protocol, interface, broadcast_port)
+        wanted = ServerConfig.read(config)
+        self.name = name or platform.node() or "one_liner"
+        self._heartbeat_s = check_interval("heartbeat_s", heartbeat_s)
+        self._switch_interval_s = (
+            None if switch_interval_s is None else check_interval("switch_interval_s", switch_interval_s)
+        )
+        self._previous_switch_interval_s: float | None = None
+        self._allow_pickle = allow_pickle
+        self._id = secrets.randbits(63)
+        self._pid = os.getpid()
+        self._codec = Codec()
+        self._clock = SYSTEM_CLOCK
+        self._context = context if context is not None else default_context()
+        self._lock = Lock()
+        self._hops: dict[str, Hop] = {}
+        self._revision = 0
+        self._running = False
+        self._closed = False
+        self._stopped = Event()
+        self._exposure = Exposure()
+        self._named_calls = NamedCalls()
+        self._registry = StreamRegistry()
+        self._serve_all(instances or {}, concurrent or {})
+        self._fanout = Fanout(self._context, broadcast_endpoint, heartbeat_s=self._heartbeat_s)
+        with closing_on_error(self._fanout):
+            self._rpc = RpcServer(
+                self._context,
+                rpc_endpoint,
+                server=self._id,
+                name=self.name,
+                exposure=self._exposure,
+                named_calls=self._named_calls,
+                controls=self._controls(),
+                hello=self._hello,
+                codec=self._codec,
+                heartbeat_s=self._heartbeat_s,
+                clock=self._clock,
+            )
+        self._push = self._fanout.publisher()
+        self._tickers = Tickers(self._registry, self._fanout, self._rpc.resume, self._clock)
+        with closing_on_error(self):
+            for call_name, call in wanted.named_calls.items():
+                self.add_named_call(call_name, **call.arguments())
+            for stream_name, stream in wanted.periodic_streams.items():
+                self.add_stream(stream_name, **stream.arguments())
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    def run(self, block: bool = False) -> None:
+        """Start answering calls and broadcasting streams.
+
+        Args:
+            block: return only when the server was closed by another thread; Ctrl-C gets through.
+
+        Raises:
+            ConfigurationError: it runs already.
+            ClosedError: it was closed; make a new one.
+            ForkedError: it was made in another process.
+        """
+        if os.getpid() != self._pid:
+            raise ForkedError("this server was made before a fork; make it in the child process")
+        with self._lock:
+            self._check_open()
+            if self._running:
+                raise ConfigurationError("this server runs already")
+            self._running = True
+            if self._switch_interval_s is not None:
+                self._previous_switch_interval_s = sys.getswitchinterval()
+                sys.setswitchinterval(self._switch_interval_s)
+            self._fanout.run()
+            self._rpc.run()
+            self._tickers.run()
+        _log.info("%s serves calls at %s and streams at %s", self.name, self.rpc_endpoint, self.broadcast_endpoint)
+        if not self._rpc.endpoint.is_local:
+            _log.warning("%s can be reached, and controlled, by every machine on its network", self.rpc_endpoint)
+        while block and not self._stopped.wait(1.0):
+            pass  # In slices, because Windows does not interrupt a wait without end.
+
+    def close(self) -> None:
+        """Stop everything and give the ports back.
+
+        From any thread, any number of times, also before `run`. Returns within 2 s: a function of a served object that
+        is under way is not waited for longer, its caller is told that it may or may not have run. What it returns is
+        dropped.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            hops = list(self._hops.values())
+            self._hops.clear()
+        if os.getpid() != self._pid:
+            return  # The sockets belong to the parent process.
+        self._tickers.close(_CLOSE_STREAMS_S)
+        for stream in self._registry.all():
+            stream.retire()
+            if stream.feeder is not None:
+                stream.feeder.close()
+        self._rpc.close()
+        for hop in hops:
+            hop.close()
+        self._push.close()
+        self._fanout.close()
+        if self._previous_switch_interval_s is not None:
+            sys.setswitchinterval(self._previous_switch_interval_s)
+        self._stopped.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "running" if self._running else "not running yet"
+        return f"<RouterServer {self.name!r} at {self.rpc_endpoint}, {state}>"
+
+    # --- what it is --------------------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> str:
+        """The version of the library."""
+        return __version__
+
+    def get_version(self) -> str:
+        """The version of the library."""
+        return __version__
+
+    @property
+    def rpc_port(self) -> int | str:
+        """The port of calls; the one that was taken when 0 was asked for. An int when it is a number."""
+        return self._rpc.endpoint.port
+
+    @property
+    def broadcast_port(self) -> int | str:
+        """The port of streams, likewise."""
+        return self._fanout.endpoint.port
+
+    @property
+    def rpc_endpoint(self) -> str:
+        """The full address of calls: `tcp://127.0.0.1:5555`."""
+        return str(self._rpc.endpoint)
+
+    @property
+    def broadcast_endpoint(self) -> str:
+        """The full address of streams."""
+        return str(self._fanout.endpoint)
+
+    @property
+    def instances(self) -> dict[str, Any]:
+        """What is served, by name; a copy."""
+        return {name: self._exposure.get(name) for name in self._exposure.names()}
+
+    def describe(self) -> ServerDescription:
+        """Everything that is served, routers included. Data by `as_dict()`, for people by `str()`."""
+        return ServerDescription.from_dict(self._describe("", (self._id,)))
+
+    def running_calls(self) -> list[dict[str, Any]]:
+        """What runs or waits now: `where` (`stage.move`), `who` (for which client), `for_s` (how long already)."""
+        return self._rpc.running_calls()
+
+    # --- objects and calls -------------------------------------------------------------------------------------------
+
+    def add_instance(self, name: str, obj: Any, concurrent: bool | Iterable[str] = ()) -> None:
+        """Serve one more object, module or function.
+
+        Args:
+            name: what clients call it.
+            obj: what is served.
+            concurrent: True when everything of it may run beside everything else, or the names of those methods and
+                properties that may.
+
+        Raises:
+            ConfigurationError: the name cannot be, or is taken; or `concurrent` names what does not exist.
+        """
+        self._exposure.add(name, obj, concurrent)
+        self._changed()
+
+    def remove_instance(self, name: str) -> None:
+        """Serve an object no longer. A call that is under way comes to its end.
+
+        Raises:
+            UnknownObjectError: there is none of this name.
+        """
+        self._exposure.remove(name)
+        self._changed()
+
+    def add_named_call(
+        self,
+        call_name: str,
+        obj_name: str,
+        attr_name: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a call down, to be made by its name. One of the same name is replaced.
+
+        Args:
+            call_name: the name.
+            obj_name: the object; it may be added later.
+            attr_name: its method or property.
+            args: arguments, which the caller's overwrite by index.
+            kwargs: arguments by name, which the caller's overwrite by name.
+
+        Raises:
+            ConfigurationError: an argument is not of the kind that it has to be.
+        """
+        self._named_calls.add(call_name, obj_name, attr_name, args, kwargs)
+        self._changed()
+
+    def remove_named_call(self, call_name: str) -> None:
+        """Forget a named call.
+
+        Raises:
+            UnknownObjectError: there is none of this name.
+        """
+        self._named_calls.remove(call_name)
+        self._changed()
+
+    # --- streams -----------------------------------------------------------------------------------------------------
+
+    def add_stream(
+        self,
+        stream_name: str,
+        frequency_hz: float,
+        obj_name: str,
+        attr_name: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        enabled: bool = True,
+        serializer: Any = "msgpack",
+        *,
+        on_demand: bool = False,
+    ) -> None:
+        """Call a method, or read a property, of a served object at a rate, and broadcast what it gives.
+
+        The tick takes the object's lane; one that finds a call there is skipped and counted. A stream of the same name
+        is replaced.
+
+        Args:
+            stream_name: what readers configure.
+            frequency_hz: ticks per second.
+            obj_name: the served object.
+            attr_name: its method or property.
+            args: arguments.
+            kwargs: arguments by name.
+            enabled: whether it begins to run.
+            serializer: "msgpack", "json", None (bytes as they are), a pair of functions (to bytes, from bytes), or
+                "pickle" where that is allowed.
+            on_demand: run only while somebody listens.
+
+        Raises:
+            ConfigurationError: the frequency is not positive and finite, or another argument cannot be right.
+            UnknownObjectError, NotExposedError: there is no such thing to call.
+        """
+        args, kwargs = check_arguments(stream_name, args, kwargs)
+        source = AttributeSource(self._exposure, obj_name, attr_name, args, kwargs)
+        function = getattr(type(self._exposure.get(obj_name.partition(".")[0])), attr_name, None)
+        self._add_periodic(
+            stream_name,
+            frequency_hz,
+            source,
+            f"{obj_name}.{attr_name}" if attr_name else obj_name,
+            getattr(function, "fget", function),
+            enabled,
+            serializer,
+            on_demand,
+        )
+
+    def add_stream_from_callable(
+        self,
+        stream_name: str,
+        frequency_hz: float,
+        func: Callable[..., Any],
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        enabled: bool = True,
+        serializer: Any = "msgpack",
+        *,
+        on_demand: bool = False,
+    ) -> None:
+        """Call a function at a rate, and broadcast what it gives.
+
+        As `add_stream`; a method of a served object takes that object's lane here, too.
+
+        Args:
+            stream_name: what readers configure.
+            frequency_hz: ticks per second.
+            func: any callable.
+            args: arguments.
+            kwargs: arguments by name.
+            enabled: whether it begins to run.
+            serializer: as in `add_stream`.
+            on_demand: run only while somebody listens.
+
+        Raises:
+            ConfigurationError: the frequency is not positive and finite, or another argument cannot be right.
+        """
+        args, kwargs = check_arguments(stream_name, args, kwargs)
+        source = FunctionSource(self._exposure, func, args, kwargs)
+        self._add_periodic(stream_name, frequency_hz, source, text_of(func), func, enabled, serializer, on_demand)
+
+    def get_stream_fn(self, name: str, set_timestamp: bool = False, serializer: Any = "msgpack") -> Callable[..., bool]:
+        """A function that broadcasts what it is given, for an application with a rate of its own.
+
+        The function may be called from any thread. It never waits; it gives False when nobody can receive the sample
+        any more, because the stream was disabled, removed or replaced, or the server closed. An exception as the value
+        is sent as the failure of this sample.
+
+        Args:
+            name: the stream. Asked for twice with the same serializer, it is the same stream.
+            set_timestamp: the function takes `(timestamp, data)` instead of `(data)`; in s on this machine's
+                `time.perf_counter()`.
+            serializer: as in `add_stream`.
+
+        Raises:
+            ConfigurationError: the name or the serializer cannot be. By the function: `NotCarriableError` when the
+                value cannot travel; then nothing is broadcast.
+        """
+        written = serializer_of(serializer, self._codec, allow_pickle=self._allow_pickle)
+        stream = self._registry.find(name)
+        if stream is None or stream.kind is not StreamKind.MANUAL or stream.serializer != written:
+            stream = Stream(name, StreamKind.MANUAL, written, self._codec, self._id, source_text="the application")
+            self._add(stream)
+        clock, send = self._clock, self._push.send
+
+        def push_at(timestamp: float, data: Any) -> bool:
+            """Broadcast `data`, measured at `timestamp`; False when it was not."""
+            if not stream.enabled:
+                return False
+            return stream.push(data, timestamp, clock, send)
+
+        def push(data: Any) -> bool:
+            """Broadcast `data`, measured now; False when it was not."""
+            return push_at(clock.now(), data)
+
+        return push_at if set_timestamp else push
+
+    def add_zmq_stream(
+        self,
+        name: str,
+        address: str,
+        enabled: bool = True,
+        log_chatter: bool = False,
+        *,
+        topic: str | bytes | None = None,
+    ) -> None:
+        """Relay a PUB socket: one of another `RouterServer`, or anybody's.
+
+        Samples of a server of ours keep their value, number and origin. A stranger's message is stamped on arrival and
+        arrives as bytes: its only frame, or the frame behind the topic; several frames behind it as a tuple of bytes.
+
+        Args:
+            name: what readers configure.
+            address: where the publisher is: `tcp://10.0.0.5:6000`. It need not be there yet.
+            enabled: whether it begins to run; while it does not, nothing crosses the wire.
+            log_chatter: write every message to the log (`one_liner.streams.relay`, INFO); large ones as their size.
+            topic: what to subscribe to at the publisher, everything that begins with it; exactly `name` if None.
+
+        Raises:
+            ConfigurationError: the name, the address or the topic cannot be.
+        """
+        if not isinstance(address, str) or "://" not in address:
+            raise ConfigurationError(
+                f"an address is written tcp://host:port, ipc://path or inproc://name, not {address!r}"
+            )
+        if topic is not None and not isinstance(topic, str | bytes):
+            raise ConfigurationError(f"a topic is text or bytes, not {topic!r}")
+        raw = serializer_of(None, self._codec, allow_pickle=False)
+        stream = Stream(name, StreamKind.ZMQ, raw, self._codec, self._id, source_text=address, enabled=enabled)
+        self._check_open()
+        publisher = self._fanout.publisher()
+        with closing_on_error(publisher):
+            stream.feeder = StreamRelay(
+                stream,
+                self._context,
+                publisher,
+                address,
+                topic=topic.encode() if isinstance(topic, str) else topic,
+                origin=self._id,
+                heartbeat_s=self._heartbeat_s,
+                clock=self._clock,
+                log_chatter=log_chatter,
+            )
+        with closing_on_error(stream.feeder):
+            self._add(stream)
+
+    def enable_stream(self, name: str) -> None:
+        """Have a stream run.
+
+        Raises:
+            UnknownStreamError: there is none of this name; also a `KeyError`.
+        """
+        self._set_enabled(name, True)
+
+    def disable_stream(self, name: str) -> None:
+        """Have a stream pause; its function is not called until it is enabled again.
+
+        Raises:
+            UnknownStreamError: there is none of this name; also a `KeyError`.
+        """
+        self._set_enabled(name, False)
+
+    def remove_stream(self, name: str) -> None:
+        """Remove a stream. When this returns, nothing of it is published any more.
+
+        Raises:
+            UnknownStreamError: there is none of this name; also a `KeyError`.
+        """
+        self._dismiss(self._registry.remove(name))
+
+    def get_stream_configurations(self, as_dict: bool = False) -> StreamConfigurations | dict[str, Any]:
+        """What can be said of every stream, of those behind routers too.
+
+        Args:
+            as_dict: plain data (`periodic_streams`, `manual_streams`, `zmq_streams`) instead of a mapping by name.
+        """
+        configurations = StreamConfigurations.from_dict(self._stream_configurations("", (self._id,)))
+        return configurations.as_dict() if as_dict else configurations
+
+    # --- the cascade -------------------------------------------------------------------------------------------------
+
+    def add_router(
+        self,
+        name: str,
+        protocol: str = "tcp",
+        interface: str = "localhost",
+        rpc_port: int | str = "5555",
+        broadcast_port: int | str | None = None,
+    ) -> None:
+        """Show another `RouterServer` under a prefix.
+
+        Its objects become `name/laser`, its named calls and streams likewise, and so on through its own routers.
+        Nothing is decoded on the way, and a stream crosses the wire only while somebody listens. The other server need
+        not be there yet, and is found again when it comes back.
+
+        Args:
+            name: the prefix.
+            protocol: of the other server.
+            interface: its host name or address.
+            rpc_port: its port of calls.
+            broadcast_port: its port of streams; None to learn it from the server.
+
+        Raises:
+            ConfigurationError: the name cannot be, or is taken.
+            LoopError: the other server leads back to this one. If it is not there yet, requests that go round are
+                refused later.
+        """
+        check_name(name)
+        endpoint = Endpoint.of(protocol, interface, rpc_port)
+        with self._lock:
+            self._check_open()
+            if name in self._hops:
+                raise ConfigurationError(f"there is a router {name!r} already; remove it first")
+            taken = [s.name for s in self._registry.all() if s.name.startswith(name + ROUTE_SEPARATOR)]
+            if taken:
+                raise ConfigurationError(f"stream {taken[0]!r} would be hidden by a router {name!r}")
+        hop = Hop(
+            name,
+            endpoint,
+            broadcast_port,
+            context=self._context,
+            fanout=self._fanout,
+            owner=self.name,
+            heartbeat_s=self._heartbeat_s,
+            codec=self._codec,
+            clock=self._clock,
+        )
+        with closing_on_error(hop, hop.forwarder):
+            hop.refuse_loop(self._id)
+            with self._lock:
+                self._check_open()
+                if self._hops.setdefault(name, hop) is not hop:
+                    raise ConfigurationError(f"a router {name!r} was added by somebody else at the same time")
+        self._rpc.add_forwarder(hop.forwarder)
+        self._changed()
+
+    def remove_router(self, name: str) -> None:
+        """Show another server no longer. Calls that are under way there are answered with an error.
+
+        Raises:
+            UnknownObjectError: there is no router of this name.
+        """
+        with self._lock:
+            hop = self._hops.pop(name, None)
+        if hop is None:
+            raise UnknownObjectError(f"no router {name!r}; there are: {', '.join(sorted(self._hops)) or 'none'}")
+        self._rpc.remove_forwarder(hop.forwarder)
+        hop.close()
+        self._changed()
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _serve_all(self, instances: Mapping[str, Any], concurrent: Concurrent) -> None:
+        strangers = sorted(set(concurrent) - set(instances))
+        if strangers:
+            raise ConfigurationError(f"concurrent names {strangers}, which are not among the instances")
+        for name, obj in instances.items():
+            self._exposure.add(name, obj, concurrent.get(name, ()))
+
+    def _add_periodic(
+        self,
+        name: str,
+        frequency_hz: float,
+        source: Source,
+        source_text: str,
+        function: Any,
+        enabled: bool,
+        serializer: Any,
+        on_demand: bool,
+    ) -> None:
+        self._add(
+            Stream(
+                name,
+                StreamKind.PERIODIC,
+                serializer_of(serializer, self._codec, allow_pickle=self._allow_pickle),
+                self._codec,
+                self._id,
+                source=source,
+                source_text=source_text,
+                frequency_hz=check_frequency(frequency_hz),
+                enabled=bool(enabled),
+                on_demand=on_demand,
+                return_type=return_type_of(function),
+            )
+        )
+
+    def _add(self, stream: Stream) -> None:
+        prefix, separator, _ = stream.name.partition(ROUTE_SEPARATOR)
+        with self._lock:
+            self._check_open()
+            if separator and prefix in self._hops:
+                raise ConfigurationError(f"streams named {prefix}/… are those of router {prefix!r}")
+            replaced = self._registry.add(stream)
+        self._dismiss(replaced)
+
+    def _dismiss(self, stream: Stream | None) -> None:
+        """Tidy up behind a stream that was removed or replaced, and have everybody look again."""
+        if stream is not None and stream.feeder is not None:
+            stream.feeder.close()
+        self._tickers.tend()
+        self._changed()
+
+    def _set_enabled(self, name: str, enabled: bool) -> None:
+        stream = self._registry.get(name)
+        if enabled and not stream.enabled:
+            stream.timing.reset()
+        stream.enabled = enabled
+        if stream.feeder is not None:
+            stream.feeder.wake()
+        self._tickers.tend()
+
+    def _changed(self) -> None:
+        with self._lock:
+            self._revision += 1
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("this server is closed")
+
+    def _hello(self) -> dict[str, Any]:
+        return Hello(
+            server=self._id,
+            name=self.name,
+            version=__version__,
+            machine=this_machine(),
+            broadcast_port=self.broadcast_port,
+            revision=self._revision,
+        ).as_dict()
+
+    # --- what a client may ask of the server itself ------------------------------------------------------------------
+
+    def _controls(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "describe": self._describe,
+            "describe_object": lambda path, trail: describe_served(self._exposure, path).as_dict(),
+            "stream_configurations": self._stream_configurations,
+            "enable_stream": lambda path, trail: self.enable_stream(path),
+            "disable_stream": lambda path, trail: self.disable_stream(path),
+            "remove_stream": lambda path, trail: self.remove_stream(path),
+            "add_stream": lambda path, trail, **arguments: self.add_stream(path, **arguments),
+            "last_sample": self._last_sample,
+            "publish_marker": self._publish_marker,
+            "running_calls": lambda path, trail: self.running_calls(),
+            "version": lambda path, trail: __version__,
+            "trace": self._trace,
+        }
+
+    def _describe(self, path: str, trail: tuple[int, ...]) -> dict[str, Any]:
+        routers: dict[str, Any] = {}
+        for hop in self._open_hops():
+            try:
+                routers[hop.name] = ServerDescription.from_dict(hop.ask("describe", trail))
+            except RouterDownError as error:
+                routers[hop.name] = RouterState("down", str(error))
+            except LoopError as error:
+                routers[hop.name] = RouterState("loop", str(error))
+            except OneLinerError as error:
+                routers[hop.name] = RouterState("unclear", str(error))
+        return ServerDescription(
+            name=self.name,
+            version=__version__,
+            protocol=PROTOCOL_VERSION,
+            objects=tuple(self._describe_objects()),
+            named_calls=tuple(
+                NamedCallDescription(name, call.obj_name, call.attr_name, call.args, call.kwargs)
+                for name, call in self._named_calls.all().items()
+            ),
+            streams={name: entry.as_dict() for name, entry in self._registry.configurations().items()},
+            routers=routers,
+        ).as_dict()
+
+    def _describe_objects(self) -> Iterator[ObjectDescription]:
+        for name in self._exposure.names():
+            try:
+                yield describe_served(self._exposure, name)
+            except UnknownObjectError:
+                continue  # Removed in this very moment.
+
+    def _stream_configurations(self, path: str, trail: tuple[int, ...]) -> dict[str, Any]:
+        known = dict(self._registry.configurations())
+        for hop in self._open_hops():
+            try:
+                upstream = StreamConfigurations.from_dict(hop.ask("stream_configurations", trail))
+            except OneLinerError as error:
+                _log.info("the streams of router %s are not known: %s", hop.name, error)
+                continue
+            for entry in upstream.values():
+                name = f"{hop.name}{ROUTE_SEPARATOR}{entry.name}"
+                known[name] = StreamConfiguration.from_dict({**entry.as_dict(), "name": name})
+        return StreamConfigurations(known).as_dict()
+
+    def _last_sample(self, path: str, trail: tuple[int, ...]) -> dict[str, Any]:
+        time_made, frames = self._registry.get(path).last()
+        return {"age_s": self._clock.now() - time_made, "frames": list(frames)}
+
+    def _publish_marker(self, path: str, trail: tuple[int, ...]) -> None:
+        if not path.rpartition(ROUTE_SEPARATOR)[2].startswith(MARKER):
+            raise MalformedError("this is no marker")
+        now = Stamp(self._clock.now())
+        marker = SampleMessage(Kind.SAMPLE, 0, self._id, Encoding.RAW, now, time.time(), b"")
+        self._push.send(marker.encode(topic_of(path)))
+
+    def _trace(self, path: str, trail: tuple[int, ...]) -> None:
+        """Go everywhere that can be reached from here; a loop shows as the error of the one who is met twice."""
+        for hop in self._open_hops():
+            try:
+                hop.ask("trace", trail)
+            except RouterDownError as error:
+                _log.debug("not traced: %s", error)
+
+    def _open_hops(self) -> list[Hop]:
+        with self._lock:
+            return list(self._hops.values())

@@ -1,0 +1,256 @@
+"""The reader's side of streams: one thread per client that takes everything off the wire, at all times.
+
+Because it never waits for a reader, a reader that stalls costs counted samples and no memory beyond its buffer, and a
+cache is always fresh. The thread also makes sure of new subscriptions: a subscription travels to the publisher without
+any acknowledgement, so it subscribes to a marker behind it and has the server publish that; when the marker comes back
+on the same way, every sample from then on does, through any number of routers. A late reader's last sample is asked for
+after that, so that no gap opens between it and the first live one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable
+from threading import Thread, current_thread
+
+import zmq
+
+from one_liner.clock import Clock
+from one_liner.errors import OneLinerError
+from one_liner.rpc.link import Link, State
+from one_liner.streams.intake import Intake
+from one_liner.streams.subscription import Subscription, last_sample_of, shifted
+from one_liner.transport.sockets import Context, Doorbell
+from one_liner.wire.codec import Buffer, Codec
+from one_liner.wire.messages import (
+    MARKER,
+    ROUTE_SEPARATOR,
+    TOPIC_END,
+    Kind,
+    Reply,
+    SampleMessage,
+    topic_of,
+)
+
+_RETRY_S = 0.02
+_RETRY_MAX_S = 1.0
+_log = logging.getLogger("one_liner.streams.receiver")
+
+
+class Receiver:
+    """Receives the streams of one client. `add`, `close` and `statistics` may be called from any thread.
+
+    Args:
+        context: the context its sockets belong to.
+        link: to the server.
+        broadcast_port: where the streams are, on the server's interface; None to be told by the server.
+        codec: for what control messages carry.
+        clock: the reader's clock.
+    """
+
+    def __init__(
+        self, context: Context, link: Link, broadcast_port: int | str | None, codec: Codec, clock: Clock
+    ) -> None:
+        self._context = context
+        self._link = link
+        self._broadcast_port = broadcast_port
+        self._codec, self._clock = codec, clock
+        self._by_topic: dict[bytes, Subscription] = {}
+        self._markers: dict[bytes, _Marker] = {}
+        self._session: int | None = None
+        self._intake: Intake | None = None
+        self._errands: deque[Callable[[], None]] = deque()
+        self._doorbell = Doorbell(context, "receiver")
+        self._stopping = False
+        self._thread = Thread(target=self._run, name=f"one_liner receiver {link.endpoint}", daemon=True)
+        link.listen(self._on_state)
+        self._thread.start()
+        self._leave_errand(self._connect)
+
+    def add(self, subscription: Subscription) -> None:
+        """Receive a stream from now on; one of the same name is replaced."""
+        self._leave_errand(lambda: self._subscribe(subscription))
+
+    def remove(self, subscription: Subscription) -> None:
+        """Receive it no longer."""
+        self._leave_errand(lambda: self._unsubscribe(subscription))
+
+    def close(self) -> None:
+        """Stop the thread and close its sockets."""
+        self._stopping = True
+        self._link.unlisten(self._on_state)
+        self._doorbell.ring()
+        if self._thread is not current_thread():
+            self._thread.join()
+
+    # --- other threads -----------------------------------------------------------------------------------------------
+
+    def _on_state(self, state: State) -> None:
+        if state is State.CONNECTED:
+            self._leave_errand(self._connect)
+
+    def _leave_errand(self, errand: Callable[[], None]) -> None:
+        self._errands.append(errand)
+        self._doorbell.ring()
+
+    # --- the thread --------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._turn()
+        except zmq.ContextTerminated:
+            _log.debug("context terminated under the receiver of %s", self._link.endpoint)
+        if self._intake is not None:
+            self._intake.close()
+        self._doorbell.close()
+
+    def _turn(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._doorbell.socket, zmq.POLLIN)
+        if self._intake is not None:
+            self._intake.register(poller)
+        while not self._stopping:
+            ready = dict(poller.poll(self._patience_ms()))
+            if self._intake is not None:
+                for head, buffers in self._intake.messages():
+                    self._receive(head, buffers)
+            self._ask_for_markers()
+            if self._doorbell.socket in ready:
+                self._doorbell.answer()
+                while self._errands:
+                    self._errands.popleft()()
+                return  # What is polled may have changed.
+
+    def _patience_ms(self) -> int | None:
+        if not self._markers:
+            return None
+        due = min(marker.due for marker in self._markers.values())
+        return max(1, int((due - self._clock.now()) * 1000))
+
+    def _receive(self, head: bytes, buffers: list[Buffer]) -> None:
+        length = head.find(TOPIC_END) + 1
+        topic = head[:length]
+        subscription = self._by_topic.get(topic)
+        if subscription is None:
+            marker = self._markers.get(topic)
+            if marker is not None:
+                self._confirm(marker)
+            return
+        try:
+            message = SampleMessage.decode(head, length, buffers)
+        except OneLinerError as error:
+            _log.warning("stream %s: %s", subscription.name, error)
+            return
+        connections = self._intake.connections if self._intake is not None else 0
+        subscription.arrived(shifted(message, *self._link.offset), connections)
+
+    # --- connecting --------------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        """Be connected to where the streams are now, and be sure of all subscriptions again."""
+        hello = self._link.hello
+        port = self._broadcast_port
+        if port is None:
+            if hello is None:
+                return
+            port = hello.broadcast_port
+        address = str(self._link.endpoint.with_port(port))
+        restarted = hello is not None and self._session is not None and hello.server != self._session
+        self._session = None if hello is None else hello.server
+        if self._intake is not None and self._intake.address != address:
+            self._intake.close()
+            self._intake = None
+        if self._intake is None:
+            self._intake = Intake(self._context, address, self._link.heartbeat_s)
+            for topic in self._by_topic:
+                self._intake.subscribe(topic)
+        elif restarted and address.startswith("inproc:"):
+            self._intake.reopen()
+        if restarted:
+            for subscription in self._by_topic.values():
+                self._make_sure(subscription)
+
+    # --- subscribing -------------------------------------------------------------------------------------------------
+
+    def _subscribe(self, subscription: Subscription) -> None:
+        self._by_topic[subscription.topic] = subscription
+        if self._intake is not None:
+            self._intake.subscribe(subscription.topic)
+        self._make_sure(subscription)
+
+    def _unsubscribe(self, subscription: Subscription) -> None:
+        if self._by_topic.get(subscription.topic) is subscription:
+            del self._by_topic[subscription.topic]
+            if self._intake is not None:
+                self._intake.unsubscribe(subscription.topic)
+        for topic in [topic for topic, marker in self._markers.items() if marker.subscription is subscription]:
+            self._drop(topic)
+
+    def _make_sure(self, subscription: Subscription) -> None:
+        """Subscribe to a marker behind the stream's topic; it comes from wherever the stream does."""
+        route, separator, _ = subscription.name.rpartition(ROUTE_SEPARATOR)
+        path = f"{route}{separator}{MARKER}{os.urandom(8).hex()}"
+        self._markers[topic_of(path)] = _Marker(path, subscription, self._clock.now())
+
+    def _ask_for_markers(self) -> None:
+        """Have the server publish what has not come yet; again and again, because the first may come too early."""
+        if self._intake is None or not self._link.ready:
+            return
+        now = self._clock.now()
+        for topic, marker in self._markers.items():
+            if now >= marker.due:
+                self._intake.subscribe(topic)
+                marker.wait(now)
+                self._control(marker.path, "publish_marker", lambda _: None)
+
+    def _confirm(self, marker: _Marker) -> None:
+        self._drop(topic_of(marker.path))
+        subscription = marker.subscription
+        if subscription.storage.last_sample:
+            self._control(subscription.name, "last_sample", lambda reply: self._late(subscription, reply))
+        subscription.synchronised.set()
+
+    def _late(self, subscription: Subscription, reply: Reply | OneLinerError) -> None:
+        """The last sample made before we came, if there is one. On the link's thread."""
+        if isinstance(reply, OneLinerError) or reply.kind != Kind.RESULT:
+            return  # There has been no sample yet, or no such stream: the first one will come by itself.
+        try:
+            answer = self._codec.decode(reply.body, reply.buffers)
+            message = last_sample_of(answer, reply.stamp.shifted(*self._link.offset))
+        except (OneLinerError, TypeError, KeyError, ValueError) as error:
+            _log.warning("the last sample of %s cannot be read: %s", subscription.name, error)
+            return
+        self._leave_errand(lambda: self._take_late(subscription, message))
+
+    def _take_late(self, subscription: Subscription, message: SampleMessage) -> None:
+        if self._intake is not None:
+            subscription.arrived(message, self._intake.connections)
+
+    def _control(self, path: str, word: str, answer: Callable[[Reply | OneLinerError], None]) -> None:
+        body, _ = self._codec.encode([word, {}])
+        self._link.submit(Kind.CONTROL, path, bytes(body), answer)
+
+    def _drop(self, topic: bytes) -> None:
+        del self._markers[topic]
+        if self._intake is not None:
+            self._intake.unsubscribe(topic)
+
+
+class _Marker:
+    """A topic of our own behind a stream's, that the server is asked to publish."""
+
+    __slots__ = ("_pause_s", "due", "path", "subscription")
+
+    def __init__(self, path: str, subscription: Subscription, now: float) -> None:
+        self.path = path
+        self.subscription = subscription
+        self.due = now
+        self._pause_s = _RETRY_S / 2
+
+    def wait(self, now: float) -> None:
+        """It was asked for: give it time, and more each time."""
+        self._pause_s = min(_RETRY_MAX_S, 2 * self._pause_s)
+        self.due = now + self._pause_s

@@ -1,0 +1,307 @@
+"""The streams of a server: one object per stream, in one registry under one lock.
+
+Replacing a stream replaces one object. What lives longer than the object is only the sequence number, so that readers
+can account for every sample of a name over the whole life of the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from threading import Lock
+from typing import Any, Protocol
+
+from one_liner.clock import Clock
+from one_liner.errors import ConfigurationError, OneLinerError, UnknownStreamError
+from one_liner.streams.configuration import StreamConfiguration, StreamConfigurations
+from one_liner.streams.ledger import SourceLedger
+from one_liner.streams.sources import Source
+from one_liner.streams.timing import Timing
+from one_liner.wire.codec import Buffer, Codec
+from one_liner.wire.faults import fault_of
+from one_liner.wire.messages import ROUTE_SEPARATOR, Kind, SampleMessage, Stamp, topic_of
+from one_liner.wire.serializers import Serializer
+
+Send = Callable[[list[Buffer]], bool]
+
+
+class StreamKind(StrEnum):
+    """Who makes the samples."""
+
+    PERIODIC = "periodic"
+    MANUAL = "manual"
+    ZMQ = "zmq"
+
+
+class Feeder(Protocol):
+    """The thread behind a stream that is fed from elsewhere."""
+
+    def wake(self) -> None:
+        """The stream was enabled or disabled."""
+
+    def close(self) -> None:
+        """Stop feeding."""
+
+
+class Stream:
+    """One stream: what makes its samples, how they are written, and what became of them.
+
+    `publish` may be called from any thread; samples are numbered and sent under one lock, so that the order on the wire
+    is the order of the numbers.
+
+    Args:
+        name: as readers configure it.
+        kind: who makes the samples.
+        serializer: how values are written.
+        codec: for the description of failures.
+        origin: random number of the server.
+        source: what makes the samples, for those that are called.
+        source_text: the same, for people.
+        frequency_hz: how often.
+        enabled: whether it runs.
+        on_demand: whether it runs only while somebody listens.
+        return_type: of its function, as text.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: StreamKind,
+        serializer: Serializer,
+        codec: Codec,
+        origin: int,
+        *,
+        source: Source | None = None,
+        source_text: str = "",
+        frequency_hz: float | None = None,
+        enabled: bool = True,
+        on_demand: bool = False,
+        return_type: str | None = None,
+    ) -> None:
+        self.name = check_stream_name(name)
+        self.topic = topic_of(name)
+        self.kind = kind
+        self.source = source
+        self.frequency_hz = frequency_hz
+        self.enabled = enabled
+        self.on_demand = on_demand
+        self.timing = Timing()
+        self.ledger = SourceLedger()
+        self.overruns = 0
+        self.feeder: Feeder | None = None
+        self.serializer = serializer
+        self._codec = codec
+        self._origin = origin
+        self._source_text = source_text
+        self._return_type = return_type
+        self._lock = Lock()
+        self._sequence = 0
+        self._last: tuple[float, list[Buffer]] | None = None
+        self._removed = False
+
+    @property
+    def where(self) -> str:
+        """What it does, for the one who finds the lane taken."""
+        return self._source_text
+
+    @property
+    def who(self) -> str:
+        """For whom."""
+        return f"stream {self.name}"
+
+    def publish(self, value: Any, time: float, clock: Clock, send: Send) -> bool:
+        """Write a value, number it and send it.
+
+        Args:
+            value: what the source gave, or the exception that it raised.
+            time: when, on the server's timeline.
+            clock: tells the wall-clock time of the same instant.
+            send: broadcasts frames.
+
+        Returns:
+            False when the sample is an error.
+        """
+        message = self._message(value, time, clock)
+        self._emit(message, send)
+        return message.kind == Kind.SAMPLE
+
+    def push(self, value: Any, time: float, clock: Clock, send: Send) -> bool:
+        """The same, for whoever can be told that a value cannot travel.
+
+        Returns:
+            False when the stream was removed, or the server closed.
+
+        Raises:
+            NotCarriableError: the value cannot travel; nothing was sent.
+        """
+        message = self._message(value, time, clock, strict=True)
+        return self._emit(message, send)
+
+    def publish_frames(self, message: SampleMessage, send: Send) -> None:
+        """Number and send what a foreign publisher sent."""
+        self._emit(message, send)
+
+    def pass_on(self, frames: list[Buffer], time: float, send: Send) -> None:
+        """Send a sample of another server as it is, with the number that it has."""
+        with self._lock:
+            if self._removed:
+                return
+            self._last = (time, frames)
+            self.ledger.produced()
+            if send(frames):
+                self.ledger.published()
+
+    def last(self) -> tuple[float, list[Buffer]]:
+        """When the last sample was made, and its frames.
+
+        Raises:
+            UnknownStreamError: there has been none.
+        """
+        with self._lock:
+            if self._last is None:
+                raise UnknownStreamError(f"stream {self.name!r} has had no sample yet")
+            return self._last
+
+    def continue_from(self, sequence: int) -> None:
+        """Go on counting where a stream of this name stopped."""
+        with self._lock:
+            self._sequence = sequence
+
+    def retire(self) -> int:
+        """Stop for good; nothing is published any more, even by a function that is under way. The next number."""
+        with self._lock:
+            self._removed = True
+            return self._sequence
+
+    def configuration(self) -> StreamConfiguration:
+        """What can be said of it now."""
+        with self._lock:
+            counted = self.ledger.summary()
+        figures: dict[str, Any] = {**self.timing.summary().as_dict(), **counted}
+        return StreamConfiguration(
+            name=self.name,
+            kind=str(self.kind),
+            enabled=self.enabled,
+            encoding=self.serializer.encoding.label,
+            return_type=self._return_type,
+            frequency_hz=self.frequency_hz,
+            on_demand=self.on_demand,
+            source=self._source_text,
+            overruns=self.overruns,
+            **figures,
+        )
+
+    def _message(self, value: Any, time: float, clock: Clock, *, strict: bool = False) -> SampleMessage:
+        stamp, wall = Stamp(time), clock.wall() - (clock.now() - time)
+        if not isinstance(value, BaseException):
+            try:
+                body, buffers = self.serializer.encode(value)
+                return SampleMessage(Kind.SAMPLE, 0, self._origin, self.serializer.encoding, stamp, wall, body, buffers)
+            except Exception as error:
+                if strict:
+                    raise
+                # The value cannot be written; that is this sample, and nobody else's trouble.
+                value = error
+        body, buffers = self._codec.encode(fault_of(value, self._codec, self._source_text or self.name))
+        return SampleMessage(Kind.FAILURE, 0, self._origin, self.serializer.encoding, stamp, wall, body, buffers)
+
+    def _emit(self, message: SampleMessage, send: Send) -> bool:
+        with self._lock:
+            if self._removed:
+                return False
+            frames = message._replace(sequence=self._sequence).encode(self.topic)
+            self._sequence += 1
+            self._last = (message.stamp.time, frames)
+            self.ledger.produced(failed=message.kind == Kind.FAILURE)
+            sent = send(frames)
+            if sent:
+                self.ledger.published()
+            return sent
+
+
+class StreamRegistry:
+    """All streams of a server. May be used from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._streams: dict[str, Stream] = {}
+        self._by_frequency: dict[float, tuple[Stream, ...]] = {}
+        self._next_sequence: dict[str, int] = {}  # of names that were removed: if they come back, the count goes on
+
+    def add(self, stream: Stream) -> Stream | None:
+        """Add a stream; one of the same name is replaced and publishes nothing any more. Returns that one."""
+        with self._lock:
+            previous = self._streams.pop(stream.name, None)
+            if previous is not None:
+                self._next_sequence[stream.name] = previous.retire()
+            stream.continue_from(self._next_sequence.pop(stream.name, 0))
+            self._streams[stream.name] = stream
+            self._sort()
+            return previous
+
+    def remove(self, name: str) -> Stream:
+        """Remove a stream; when this returns it publishes nothing any more.
+
+        Raises:
+            UnknownStreamError: there is none of this name.
+        """
+        with self._lock:
+            stream = self._streams.pop(name, None)
+            if stream is None:
+                raise self._unknown(name)
+            self._next_sequence[name] = stream.retire()
+            self._sort()
+            return stream
+
+    def get(self, name: str) -> Stream:
+        """Look one up.
+
+        Raises:
+            UnknownStreamError: there is none of this name.
+        """
+        stream = self._streams.get(name)
+        if stream is None:
+            raise self._unknown(name)
+        return stream
+
+    def find(self, name: str) -> Stream | None:
+        """Look one up that need not exist."""
+        return self._streams.get(name)
+
+    def at(self, frequency_hz: float) -> tuple[Stream, ...]:
+        """The periodic streams of one frequency, in the order they were added."""
+        return self._by_frequency.get(frequency_hz, ())
+
+    def frequencies(self) -> tuple[float, ...]:
+        """All frequencies that are asked for."""
+        return tuple(self._by_frequency)
+
+    def configurations(self) -> StreamConfigurations:
+        """What can be said of all of them now."""
+        return StreamConfigurations({stream.name: stream.configuration() for stream in self.all()})
+
+    def all(self) -> list[Stream]:
+        """All streams, in the order they were added."""
+        with self._lock:
+            return list(self._streams.values())
+
+    def _sort(self) -> None:
+        grouped: dict[float, list[Stream]] = {}
+        for stream in self._streams.values():
+            if stream.frequency_hz is not None:
+                grouped.setdefault(stream.frequency_hz, []).append(stream)
+        self._by_frequency = {frequency: tuple(streams) for frequency, streams in grouped.items()}
+
+    def _unknown(self, name: str) -> OneLinerError:
+        return UnknownStreamError(f"no stream {name!r}; there are: {', '.join(sorted(self._streams)) or 'none'}")
+
+
+def check_stream_name(name: Any) -> str:
+    """A name that can be a topic.
+
+    Raises:
+        ConfigurationError: empty, not text, or with characters that cannot be printed (a NUL ends a topic).
+    """
+    if not isinstance(name, str) or not name or not name.isprintable() or name.startswith(ROUTE_SEPARATOR):
+        raise ConfigurationError(f"a stream needs a name of printable characters, not {name!r}")
+    return name

@@ -1,0 +1,209 @@
+"""One stream as one client receives it: what waits, what was lost, and who waits for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from threading import Condition, Event
+from typing import Any, NamedTuple
+
+from one_liner.clock import Clock
+from one_liner.errors import ClosedError, NoDataError, OneLinerError, StreamTimeoutError
+from one_liner.streams.buffers import SampleBuffer, make_buffer
+from one_liner.streams.ledger import ReaderLedger, ReaderStatistics
+from one_liner.streams.sample import Sample
+from one_liner.wire.codec import Codec
+from one_liner.wire.faults import error_of
+from one_liner.wire.messages import Kind, SampleMessage, Stamp, topic_of
+from one_liner.wire.serializers import Loads, value_of
+
+_SLICE_S = 0.05
+
+
+class Storage(NamedTuple):
+    """How samples are kept for the reader.
+
+    Attributes:
+        storage_type: "queue" hands out every sample, "cache" the newest.
+        max_samples: how many wait in a queue.
+        max_bytes: and how large they may be together.
+        drop: what a full queue drops, the "oldest" or the "newest".
+        deserializer: the reader's own function for bytes.
+        last_sample: whether to ask for the last sample made before this client came.
+    """
+
+    storage_type: str
+    max_samples: int
+    max_bytes: int
+    drop: str
+    deserializer: Loads | None
+    last_sample: bool
+
+
+class Subscription:
+    """What one client holds of one stream.
+
+    The receiver's thread puts samples in as they came off the wire; readers, from any thread, take them out and pay for
+    the decoding.
+
+    Args:
+        name: the stream.
+        storage: how to keep its samples.
+        codec: for what they carry.
+        allow_pickle: whether pickled ones may be read.
+        clock: the reader's clock.
+        trouble: why nothing more will come; None while something may.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        storage: Storage,
+        codec: Codec,
+        *,
+        allow_pickle: bool,
+        clock: Clock,
+        trouble: Callable[[], OneLinerError | None],
+    ) -> None:
+        self.name = name
+        self.topic = topic_of(name)
+        self.storage = storage
+        self.synchronised = Event()
+        """Set once the publisher is known to send us every sample from now on."""
+        self._codec, self._allow_pickle = codec, allow_pickle
+        self._clock, self._trouble = clock, trouble
+        self._changed = Condition()
+        self._waiters = 0
+        self._closed = False
+        self._connections = 0
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        storage = self.storage
+        self._buffer: SampleBuffer[SampleMessage] = make_buffer(
+            storage.storage_type, storage.max_samples, storage.max_bytes, storage.drop
+        )
+        self._ledger = ReaderLedger()
+
+    def reconfigure(self, storage: Storage) -> None:
+        """Keep samples in another way from now on; what waits is forgotten and the count begins anew."""
+        with self._changed:
+            if storage != self.storage:
+                self.storage = storage
+                self._start_afresh()
+
+    # --- the receiver's side -----------------------------------------------------------------------------------------
+
+    def arrived(self, message: SampleMessage, connections: int) -> None:
+        """Take a sample in.
+
+        Args:
+            message: as it came, its timestamp already on our timeline.
+            connections: how often the connection was made so far; it tells a gap from a lost sample.
+        """
+        size = len(message.body) + sum(memoryview(buffer).nbytes for buffer in message.buffers)
+        with self._changed:
+            reconnected = connections != self._connections
+            self._connections = connections
+            if self._ledger.arrived(message.origin, message.sequence, reconnected):
+                self._buffer.put(message, size)
+                if self._waiters:
+                    self._changed.notify()
+
+    def close(self) -> None:
+        """Wake whoever waits; they get a `ClosedError`."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self.synchronised.set()
+
+    # --- the reader's side -------------------------------------------------------------------------------------------
+
+    def take(self, deadline: float) -> Sample:
+        """Hand out the next sample.
+
+        Args:
+            deadline: how long to wait for one, on our timeline; a past one does not wait, infinity waits as long as
+                the server lives.
+
+        Raises:
+            NoDataError: nothing new has come (`StreamTimeoutError` after waiting).
+            SourceFailedError: this sample is an error.
+            ServerLostError, ClosedError: nothing more will come.
+        """
+        began = self._clock.now()
+        with self._changed:
+            while not len(self._buffer):
+                if self._closed:
+                    raise ClosedError(f"the client was closed while stream {self.name!r} was read")
+                now = self._clock.now()
+                if now >= deadline:
+                    raise self._nothing(began, now)
+                trouble = self._trouble()
+                if trouble is not None:
+                    raise trouble
+                self._waiters += 1
+                try:
+                    self._changed.wait(min(_SLICE_S, deadline - now))
+                finally:
+                    self._waiters -= 1
+            message = self._buffer.take()
+        return self._sample(message)
+
+    def newest(self) -> Sample:
+        """Show the last sample that came, without taking it.
+
+        Raises:
+            NoDataError: there has been none.
+            SourceFailedError: it is an error.
+        """
+        with self._changed:
+            message = self._buffer.newest()
+        if message is None:
+            raise NoDataError(f"stream {self.name!r} has had no sample yet")
+        return self._sample(message)
+
+    def statistics(self) -> ReaderStatistics:
+        """Where this stream's samples went."""
+        with self._changed:
+            return self._ledger.summary(self._buffer)
+
+    def _nothing(self, began: float, now: float) -> NoDataError:
+        if now - began < 1e-3:
+            return NoDataError(f"nothing new from stream {self.name!r}")
+        return StreamTimeoutError(f"nothing new from stream {self.name!r} within {now - began:.3g} s")
+
+    def _sample(self, message: SampleMessage) -> Sample:
+        if message.kind == Kind.FAILURE:
+            raise error_of(self._codec.decode(message.body, message.buffers), of_sample=True)
+        data = value_of(message, self._codec, allow_pickle=self._allow_pickle, loads=self.storage.deserializer)
+        return Sample(
+            message.stamp.time,
+            data,
+            stream=self.name,
+            sequence=message.sequence,
+            wall_time=message.wall_time,
+            timestamp_error_s=message.stamp.error_s,
+            origin=message.origin,
+        )
+
+
+def shifted(message: SampleMessage, offset_s: float, error_s: float) -> SampleMessage:
+    """The same sample with its timestamp on our timeline."""
+    if offset_s == 0.0 and error_s == 0.0:
+        return message
+    return message._replace(stamp=message.stamp.shifted(offset_s, error_s))
+
+
+def last_sample_of(answer: Any, now: Stamp) -> SampleMessage:
+    """The sample in the answer to `last_sample`, its timestamp reckoned back from the answer's.
+
+    Raises:
+        MalformedError: it is no sample.
+    """
+    head, *buffers = answer["frames"]
+    head = bytes(head)
+    message = SampleMessage.decode(head, head.find(b"\0") + 1, buffers)
+    age_s = float(answer["age_s"])
+    error_s = message.stamp.error_s if math.isinf(message.stamp.error_s) else now.error_s
+    return message._replace(stamp=Stamp(now.time - age_s, error_s))

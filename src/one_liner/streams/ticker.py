@@ -1,0 +1,194 @@
+"""Periodic streams: one thread per frequency, absolute deadlines.
+
+A ticker calls the functions of its frequency one after the other at each deadline. It never waits for an object: if the
+lane is taken, the tick of that stream is skipped and counted, and the neighbours keep their time. A function that takes
+longer than its period costs ticks, which are counted, and never moves the grid.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from threading import Event, Lock, Thread, current_thread
+from typing import Final
+
+from one_liner.clock import Clock
+from one_liner.rpc.lanes import Occupant
+from one_liner.streams.registry import Stream, StreamRegistry
+from one_liner.streams.schedule import Schedule
+from one_liner.transport.fanout import Fanout, Publisher
+
+_LONG_WAIT_S: Final = 0.05
+_SHORT_SLEEP_S: Final = 0.02
+_log = logging.getLogger("one_liner.streams.ticker")
+
+
+class Tickers:
+    """The tickers of a server, one per frequency that is asked for. May be used from any thread.
+
+    Args:
+        registry: which streams there are.
+        fanout: where samples go.
+        resume: runs a call that waited in a lane while a tick had it.
+        clock: the server's clock.
+    """
+
+    def __init__(
+        self, registry: StreamRegistry, fanout: Fanout, resume: Callable[[Occupant], None], clock: Clock
+    ) -> None:
+        self._registry = registry
+        self._fanout = fanout
+        self._resume = resume
+        self._clock = clock
+        self._lock = Lock()
+        self._tickers: dict[float, Ticker] = {}
+        self._running = False
+
+    def run(self) -> None:
+        """Start ticking."""
+        with self._lock:
+            self._running = True
+        self.tend()
+
+    def tend(self) -> None:
+        """Have as many tickers as there are frequencies, and wake those that sleep: something has changed."""
+        with self._lock:
+            if not self._running:
+                return
+            for frequency_hz in self._registry.frequencies():
+                if frequency_hz not in self._tickers:
+                    publisher = self._fanout.publisher(hears_subscriptions=True)
+                    self._tickers[frequency_hz] = Ticker(
+                        frequency_hz, self._registry, publisher, self._resume, self._clock, self._retire
+                    )
+            for ticker in self._tickers.values():
+                ticker.wake()
+
+    def close(self, timeout_s: float) -> None:
+        """Stop all. A ticker stuck in somebody's function ends when that returns; its socket is closed already."""
+        deadline = time.monotonic() + timeout_s
+        with self._lock:
+            self._running = False
+            tickers = list(self._tickers.values())
+        for ticker in tickers:
+            ticker.stop()
+        for ticker in tickers:
+            ticker.join(max(0.0, deadline - time.monotonic()))
+
+    def _retire(self, ticker: Ticker) -> bool:
+        """A ticker that has no streams asks whether it may go."""
+        with self._lock:
+            if self._running and self._registry.at(ticker.frequency_hz):
+                return False
+            if self._tickers.get(ticker.frequency_hz) is ticker:
+                del self._tickers[ticker.frequency_hz]
+            return True
+
+
+class Ticker:
+    """The thread of one frequency."""
+
+    def __init__(
+        self,
+        frequency_hz: float,
+        registry: StreamRegistry,
+        publisher: Publisher,
+        resume: Callable[[Occupant], None],
+        clock: Clock,
+        retire: Callable[[Ticker], bool],
+    ) -> None:
+        self.frequency_hz = frequency_hz
+        self._registry = registry
+        self._publisher = publisher
+        self._resume = resume
+        self._clock = clock
+        self._retire = retire
+        self._changed = Event()
+        self._stopping = False
+        self._thread = Thread(target=self._run, name=f"one_liner ticker {frequency_hz:g} Hz", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something has changed: look again."""
+        self._changed.set()
+
+    def stop(self) -> None:
+        """End soon; nothing is published any more."""
+        self._stopping = True
+        self._publisher.close()
+        self._changed.set()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the end."""
+        if self._thread is current_thread():
+            return
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            _log.warning("a function at %g Hz still runs while the server closes", self.frequency_hz)
+
+    def _run(self) -> None:
+        schedule: Schedule | None = None
+        while not self._stopping:
+            streams = self._registry.at(self.frequency_hz)
+            if not streams and self._retire(self):
+                break
+            if not any(stream.enabled for stream in streams):
+                schedule = None
+                self._changed.wait()
+                self._changed.clear()
+                continue
+            if schedule is None:
+                schedule = Schedule(self.frequency_hz, self._clock.now())
+            tick = schedule.next(self._clock.now())
+            if not self._sleep_until(tick.deadline):
+                break
+            for stream in self._registry.at(self.frequency_hz):
+                if stream.enabled and not (stream.on_demand and not self._publisher.listens(stream.topic)):
+                    if tick.skipped:
+                        stream.ledger.skipped_late(tick.skipped)
+                    self._serve(stream, tick.deadline)
+        self._publisher.close()
+
+    def _sleep_until(self, deadline: float) -> bool:
+        """Sleep. False when there is no point any more."""
+        while not self._stopping:
+            remaining = deadline - self._clock.now()
+            if remaining > _LONG_WAIT_S:
+                # Interruptible, so that a stream of one tick per hour does not keep `close` waiting.
+                self._changed.wait(remaining - _SHORT_SLEEP_S)
+                self._changed.clear()
+                if not self._registry.at(self.frequency_hz):
+                    return not self._retire(self)
+                continue
+            if remaining > 0:
+                time.sleep(remaining)
+            return True
+        return False
+
+    def _serve(self, stream: Stream, deadline: float) -> None:
+        """One tick of one stream."""
+        source, started = stream.source, self._clock.now()
+        if source is None:
+            return
+        lane, act = source.turn()
+        if lane is not None and not lane.try_enter(stream, started):
+            stream.ledger.skipped_busy(str(lane.holder or lane.name))
+            return
+        try:
+            value = act()
+        except BaseException as error:
+            # Not only Exception: a driver that calls sys.exit must not take the neighbours' thread with it.
+            value = error
+        ended = self._clock.now()
+        # Written and sent before the lane is given up: the next call may change what this one returned.
+        if not stream.publish(value, ended, self._clock, self._publisher.send):
+            _log.debug("stream %s failed: %s", stream.name, value)
+        if lane is not None:
+            following = lane.leave(self._clock.now())
+            if following is not None:
+                self._resume(following)
+        took = ended - started
+        stream.timing.ticked(started, deadline, took)
+        if took * self.frequency_hz > 1.0:
+            stream.overruns += 1

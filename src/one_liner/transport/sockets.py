@@ -1,0 +1,229 @@
+"""The one place where sockets are born, bound and released.
+
+Every socket of the library gets its options here, so that no two of them differ by accident: nothing lingers after
+`close`, dead peers are noticed by libzmq's own heartbeats, and no peer can make us hold a message of any size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket as system_socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, Final
+
+import zmq
+
+from one_liner.errors import ConfigurationError, PortInUseError
+from one_liner.transport.endpoints import Endpoint, port_of
+from one_liner.wire.codec import Buffer
+
+Socket = zmq.Socket[bytes]
+Context = zmq.Context[Socket]
+
+MAX_MESSAGE_BYTES: Final = 1 << 30
+"""A larger frame is not received: libzmq drops the peer that sends it."""
+
+_RELEASE_TIMEOUT_MS = 500
+_GOODBYE_LINGER_MS = 200
+_RECONNECT_MS = 50
+_RECONNECT_MAX_MS = 1000
+
+
+def default_context() -> Context:
+    """The context of this process, shared so that `inproc` reaches from a server to a client."""
+    return zmq.Context.instance()
+
+
+def open_socket(
+    context: Context,
+    kind: int,
+    *,
+    heartbeat_s: float | None = None,
+    queued: int | None = None,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
+    ipv6: bool = False,
+) -> Socket:
+    """A new socket with the options of the house.
+
+    Args:
+        context: the context it belongs to.
+        kind: a socket type of `zmq`.
+        heartbeat_s: how often libzmq asks the peer whether it lives; None for sockets inside one process.
+        queued: high-water mark in messages, both ways; None keeps libzmq's 1000.
+        max_message_bytes: the largest frame that is received.
+        ipv6: whether addresses are IPv6.
+    """
+    socket = context.socket(kind)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, max_message_bytes)
+    socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS)
+    if ipv6:
+        socket.setsockopt(zmq.IPV6, 1)
+    if queued is not None:
+        socket.set_hwm(queued)
+    if heartbeat_s is not None:
+        # One unanswered ping is enough to call a peer gone: asked after one interval, given up after another.
+        interval_ms = max(1, int(heartbeat_s * 1000))
+        socket.setsockopt(zmq.HEARTBEAT_IVL, interval_ms)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, interval_ms)
+    return socket
+
+
+class BoundSocket:
+    """A socket that is bound to one endpoint and gives its port back when it is closed.
+
+    libzmq frees a port some time after `close` has returned. `release` therefore unbinds, waits until the monitor
+    says that the listener is gone, and closes then; reopening at once succeeds.
+    """
+
+    def __init__(self, socket: Socket, endpoint: Endpoint) -> None:
+        """Bind.
+
+        Raises:
+            PortInUseError: somebody has this address; the socket is closed and nothing stays bound.
+            ConfigurationError: the address is none of this machine's.
+        """
+        self.socket = socket
+        self._monitor: Socket | None = None
+        try:
+            text = endpoint.to_bind()
+            if endpoint.protocol == "ipc":
+                _refuse_living_ipc(text)
+            if endpoint.protocol != "inproc":
+                self._monitor = socket.get_monitor_socket(zmq.Event.CLOSED)
+            socket.bind(text)
+        except zmq.ZMQError as error:
+            self._close()
+            raise _bind_error(endpoint, error) from None
+        except ConfigurationError:
+            self._close()
+            raise
+        self.bound = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.endpoint = endpoint.with_port(port_of(self.bound))
+
+    def release(self) -> None:
+        """Give the port back, then close. Only for the owner of the socket; harmless when it is closed already."""
+        if self.socket.closed:
+            return
+        with contextlib.suppress(zmq.ZMQError):  # Already unbound, or the context is being terminated.
+            # What was just sent (the last replies) may leave; nothing waits longer than this.
+            self.socket.setsockopt(zmq.LINGER, _GOODBYE_LINGER_MS)
+            self.socket.unbind(self.bound)
+            if self._monitor is not None:
+                self._monitor.poll(_RELEASE_TIMEOUT_MS)
+        self._close()
+
+    def _close(self) -> None:
+        close_monitored(self.socket, self._monitor)
+
+
+def receive_rest(socket: Socket) -> list[Buffer]:
+    """The frames that follow the first one of a message, uncopied; an empty list when there are none."""
+    if not socket.getsockopt(zmq.RCVMORE):
+        return []
+    frames: list[Buffer] = []
+    while True:
+        frame = socket.recv(copy=False)
+        frames.append(frame.buffer)
+        if not frame.more:
+            return frames
+
+
+def send_frames(socket: Socket, frames: list[Buffer], flags: int = 0) -> None:
+    """Send one message: the first frame is copied, the large ones behind it are not."""
+    last = len(frames) - 1
+    if last == 0:
+        socket.send(frames[0], flags)
+        return
+    socket.send(frames[0], flags | zmq.SNDMORE)
+    for index in range(1, last + 1):
+        socket.send(frames[index], flags | (zmq.SNDMORE if index < last else 0), copy=False)
+
+
+class Doorbell:
+    """Wakes the owner of sockets from any other thread.
+
+    The owner polls `socket` beside its own; `ring` may be called by anyone, also after `close`, when it does nothing.
+    """
+
+    def __init__(self, context: Context, name: str) -> None:
+        address = f"inproc://one_liner-doorbell-{name}-{id(self):x}-{os.urandom(4).hex()}"
+        self.socket = open_socket(context, zmq.PULL)
+        self.socket.bind(address)
+        self._lock = Lock()
+        self._ringer = open_socket(context, zmq.PUSH)
+        self._ringer.connect(address)
+
+    def ring(self) -> None:
+        """Wake the owner."""
+        with self._lock, contextlib.suppress(zmq.Again, zmq.ContextTerminated):
+            # A full pipe means that it has been rung a thousand times and not been answered: once is enough.
+            if not self._ringer.closed:
+                self._ringer.send(b"", zmq.NOBLOCK)
+
+    def answer(self) -> None:
+        """Take all rings that have come. Only for the owner."""
+        for _ in pending(self.socket):
+            pass
+
+    def close(self) -> None:
+        """Close both ends. Only for the owner."""
+        with self._lock:
+            self._ringer.close()
+        self.socket.close()
+
+
+def close_monitored(socket: Socket, monitor: Socket | None) -> None:
+    """Close a socket, and the one that its monitor speaks to; pyzmq leaves the latter to the garbage collector."""
+    if monitor is not None and not socket.closed:
+        socket.disable_monitor()
+        monitor.close()
+    socket.close()
+
+
+def pending(socket: Socket) -> Iterator[bytes]:
+    """Every single-frame message that waits at a socket, without waiting for more."""
+    while True:
+        try:
+            yield socket.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            return
+
+
+@contextmanager
+def closing_on_error(*closable: Any) -> Iterator[None]:
+    """Close what was opened so far when the rest of a constructor fails."""
+    try:
+        yield
+    except BaseException:
+        for item in closable:
+            item.close()
+        raise
+
+
+def _bind_error(endpoint: Endpoint, error: zmq.ZMQError) -> ConfigurationError:
+    if error.errno in (errno.EADDRINUSE, zmq.EADDRINUSE):
+        return PortInUseError(f"{endpoint} is in use by another program or server", endpoint=str(endpoint))
+    if error.errno in (errno.ENODEV, errno.EADDRNOTAVAIL, zmq.EADDRNOTAVAIL, errno.EINVAL):
+        return ConfigurationError(f"{endpoint} cannot be bound: {endpoint.interface!r} is no interface of this machine")
+    return ConfigurationError(f"{endpoint} cannot be bound: {error.strerror}")
+
+
+def _refuse_living_ipc(text: str) -> None:
+    """libzmq silently takes the path of a living server over; find out first whether one listens there."""
+    path = text.removeprefix("ipc://")
+    if path.startswith("@"):
+        path = "\0" + path[1:]
+    probe = system_socket.socket(system_socket.AF_UNIX, system_socket.SOCK_STREAM)
+    try:
+        probe.connect(path)
+    except OSError:
+        return
+    finally:
+        probe.close()
+    raise PortInUseError(f"{text} is in use by another program or server", endpoint=text)
