@@ -13,7 +13,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from threading import Event, Lock
+from threading import Event, Lock, Thread, current_thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -66,6 +66,7 @@ from one_liner.wire.serializers import serializer_of
 
 Concurrent = Mapping[str, bool | Iterable[str]]
 _CLOSE_STREAMS_S = 0.5
+_CLOSE_TIMEOUT_S = 2.0
 _log = logging.getLogger("one_liner.server")
 
 
@@ -114,6 +115,8 @@ class RouterServer:
     ) -> None:
         rpc_endpoint = Endpoint.of(protocol, interface, rpc_port)
         broadcast_endpoint = Endpoint.of(protocol, interface, broadcast_port)
+        if rpc_endpoint.port != 0 and rpc_endpoint == broadcast_endpoint:
+            raise ConfigurationError(f"calls and streams need two ports, not {rpc_port!r} for both")
         wanted = ServerConfig.read(config)
         self.name = name or platform.node() or "one_liner"
         self._heartbeat_s = check_interval("heartbeat_s", heartbeat_s)
@@ -132,6 +135,7 @@ class RouterServer:
         self._revision = 0
         self._running = False
         self._closed = False
+        self._closer: Thread | None = None
         self._stopped = Event()
         self._exposure = Exposure()
         self._named_calls = NamedCalls()
@@ -200,13 +204,17 @@ class RouterServer:
         dropped.
         """
         with self._lock:
-            if self._closed:
-                return
-            self._closed = True
+            first = not self._closed
+            if first:
+                self._closed, self._closer = True, current_thread()
             hops = list(self._hops.values())
             self._hops.clear()
         if os.getpid() != self._pid:
             return  # The sockets belong to the parent process.
+        if not first:
+            if self._closer is not current_thread():
+                self._stopped.wait(_CLOSE_TIMEOUT_S)
+            return
         self._tickers.close(_CLOSE_STREAMS_S)
         for stream in self._registry.all():
             stream.retire()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from platform import node
 from typing import Any
@@ -55,6 +56,7 @@ class Hello:
         return hello
 
 
+@cache
 def this_machine() -> str:
     """Text that two processes share when, and only when, they share a monotonic clock.
 

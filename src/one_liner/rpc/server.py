@@ -12,7 +12,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from threading import Event, Lock
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import zmq
 
@@ -48,7 +48,15 @@ from one_liner.wire.messages import MAX_HOPS, ROUTE_SEPARATOR, Kind, Reply, Requ
 Control = Callable[..., Any]
 _MAX_CLIENTS: Final = 10_000
 _STOP_TIMEOUT_S: Final = 1.0
+_LOOK_AFTER_MS: Final = 250  # how often requests that wait for a hop are looked after
 _log = logging.getLogger("one_liner.rpc.server")
+
+
+class _Client(NamedTuple):
+    """Who sends heartbeats: what they call themselves, and the connection they come on."""
+
+    name: str
+    heart: bytes
 
 
 class RpcServer:
@@ -107,8 +115,8 @@ class RpcServer:
         self._errands: deque[Callable[[], None]] = deque()
         self._forwarders: dict[str, Forwarder] = {}
         self._active: dict[tuple[bytes, int], Job] = {}
-        self._clients: dict[int, str] = {}
-        self._beating: dict[bytes, None] = {}
+        self._clients: dict[int, _Client] = {}
+        self._poller: zmq.Poller | None = None
         self._slow: set[str] = set()
         self._crew = Crew(f"rpc {self._bound.endpoint}", self._lead)
         self._closing = False
@@ -142,7 +150,12 @@ class RpcServer:
     def add_forwarder(self, forwarder: Forwarder) -> None:
         """Open a way to another server, under `forwarder.name`."""
         forwarder.link.listen(lambda _: self._leave_errand(lambda: self._refresh(forwarder)))
-        self._leave_errand(lambda: self._forwarders.__setitem__(forwarder.name, forwarder))
+
+        def add() -> None:
+            self._forwarders[forwarder.name] = forwarder
+            self._poller = None
+
+        self._leave_errand(add)
 
     def remove_forwarder(self, forwarder: Forwarder) -> None:
         """Close the way; whoever waits for an answer from there is told. Waits until it is closed."""
@@ -150,6 +163,7 @@ class RpcServer:
 
         def remove() -> None:
             self._forwarders.pop(forwarder.name, None)
+            self._poller = None
             self._abandon(forwarder)
             done.set()
 
@@ -193,13 +207,14 @@ class RpcServer:
 
     def _poll(self) -> bool:
         """Pass replies of hops on until there is a request, an errand or nothing to do. True: receive."""
-        poller = zmq.Poller()
-        poller.register(self._router, zmq.POLLIN)
-        for forwarder in self._forwarders.values():
-            poller.register(forwarder.socket, zmq.POLLIN)
+        poller = self._poller
+        if poller is None:
+            poller = self._poller = zmq.Poller()
+            poller.register(self._router, zmq.POLLIN)
+            for forwarder in self._forwarders.values():
+                poller.register(forwarder.socket, zmq.POLLIN)
         while not self._closing:
-            period_s = min(forwarder.link.heartbeat_s for forwarder in self._forwarders.values())
-            ready = dict(poller.poll(int(period_s * 1000)))
+            ready = dict(poller.poll(_LOOK_AFTER_MS))
             for forwarder in self._forwarders.values():
                 if forwarder.socket in ready:
                     self._pass_back(forwarder)
@@ -310,11 +325,11 @@ class RpcServer:
 
     def _on_heartbeat(self, request: Request, peer: bytes, term: int) -> bool:
         name = self._codec.decode(request.body, request.buffers)
+        # The one that has been silent for longest is forgotten first; all it loses is its name, and a goodbye.
+        self._clients.pop(request.client, None)
         if len(self._clients) >= _MAX_CLIENTS:
             del self._clients[next(iter(self._clients))]
-            del self._beating[next(iter(self._beating))]
-        self._clients[request.client] = str(name)[:200]
-        self._beating[peer] = None
+        self._clients[request.client] = _Client(str(name)[:200], peer)
         body, _ = self._codec.encode(self._hello())
         self._send(peer, Reply(Kind.RESULT, request.id, Stamp(self._clock.now()), body).encode())
         return True
@@ -345,7 +360,8 @@ class RpcServer:
         key = (peer, request.id)
         if key in self._active:
             return True  # It is being carried out; asking twice does not make it two.
-        who = self._clients.get(request.client) or f"client {request.client:x}"
+        client = self._clients.get(request.client)
+        who = f"client {request.client:x}" if client is None else client.name
         job = Job(peer, request.id, where, who, lane, act)
         now = job.since = self._clock.now()
         self._active[key] = job
@@ -457,8 +473,8 @@ class RpcServer:
         self._active.clear()
         for forwarder in self._forwarders.values():
             self._abandon(forwarder)
-        for peer in self._beating:
-            self._send(peer, Reply(Kind.GOODBYE, 0, Stamp(self._clock.now()), b"\xc0").encode())
+        for client in self._clients.values():
+            self._send(client.heart, Reply(Kind.GOODBYE, 0, Stamp(self._clock.now()), b"\xc0").encode())
 
 
 def check_trail(trail: tuple[int, ...], server: int, name: str, path: str) -> None:
