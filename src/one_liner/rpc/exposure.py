@@ -142,6 +142,7 @@ class Exposure:
         # These two are replaced, never changed: readers need no lock.
         self._entries: dict[str, _Entry] = {}
         self._by_carrier: dict[int, tuple[_Entry, ...]] = {}
+        self._generation = 0
         self._lanes: weakref.WeakValueDictionary[int, _ServedLane] = weakref.WeakValueDictionary()
         # Answers known already. They are dropped with whatever is added or removed; a late one goes into the old dict.
         self._known: dict[tuple[str, str], Target] = {}
@@ -190,8 +191,14 @@ class Exposure:
             by_carrier[id(entry.lane.carrier)] = (*by_carrier.get(id(entry.lane.carrier), ()), entry)
         self._entries = entries
         self._by_carrier = by_carrier
+        self._generation += 1
         self._known = {}
         self._known_nested = {}
+
+    @property
+    def generation(self) -> int:
+        """Grows with whatever is added or removed; what was found out before may have changed then."""
+        return self._generation
 
     def names(self) -> list[str]:
         """The names served now, in the order they were added."""

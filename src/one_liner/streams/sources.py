@@ -60,7 +60,7 @@ class AttributeSource:
 class FunctionSource:
     """A function of the application; if it is a method of a served object, it takes that object's lane."""
 
-    __slots__ = ("_args", "_exposure", "_function", "_kwargs")
+    __slots__ = ("_args", "_exposure", "_function", "_generation", "_kwargs", "_turn")
 
     def __init__(
         self, exposure: Exposure, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -70,10 +70,17 @@ class FunctionSource:
         self._exposure = exposure
         self._function = function
         self._args, self._kwargs = tuple(args), dict(kwargs)
+        self._generation = -1
+        self._turn = Turn(None, self._act)
 
     def turn(self) -> Turn:
         """In the lane of the object that the function belongs to, if that is served now."""
-        return Turn(self._exposure.lane_of(self._function)[0], self._act)
+        generation = self._exposure.generation
+        if generation != self._generation:
+            # Looking for the object may take a walk through everything that is served.
+            self._turn = Turn(self._exposure.lane_of(self._function)[0], self._act)
+            self._generation = generation
+        return self._turn
 
     def _act(self) -> Any:
         return self._function(*self._args, **self._kwargs)
