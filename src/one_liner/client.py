@@ -297,9 +297,9 @@ class RouterClient:
     def proxy(self, obj_name: str) -> Any: ...
 
     @overload
-    def proxy(self, obj_name: str, cls: type[T]) -> T: ...
+    def proxy(self, obj_name: str, cls: Callable[..., T]) -> T: ...
 
-    def proxy(self, obj_name: str, cls: type[T] | None = None) -> Any:
+    def proxy(self, obj_name: str, cls: Callable[..., T] | None = None) -> Any:
         """A remote object as if it were here: methods, properties, docs, signatures, tab completion.
 
         Args:

@@ -126,6 +126,7 @@ class Crew:
             while not self._quiet():
                 term = self._overtake()
                 if term is not None:
+                    self._alarm.set()  # The next watch begins awake: `begin` rings only for one that sleeps.
                     self.employ(self._watch)
                     self._lead(term)
                     return
