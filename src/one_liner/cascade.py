@@ -6,13 +6,13 @@ streams, and a client of its own for questions about the other server as a whole
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 from one_liner.clock import Clock
 from one_liner.errors import LoopError, OneLinerError, RouterDownError, TransportError
 from one_liner.rpc.client import RpcClient
 from one_liner.rpc.forwarder import Forwarder
+from one_liner.rpc.hello import random_id
 from one_liner.rpc.link import Link, State
 from one_liner.streams.relay import RouterRelay
 from one_liner.transport.endpoints import Endpoint
@@ -53,7 +53,7 @@ class Hop:
         clock: Clock,
     ) -> None:
         self.name = name
-        client = secrets.randbits(63)
+        client = random_id()
         publisher = fanout.publisher(hears_subscriptions=True)
         self.link = Link(
             context,

@@ -6,11 +6,9 @@ This file only composes: calls are made by `one_liner.rpc.client`, streams recei
 
 from __future__ import annotations
 
-import getpass
 import math
 import os
-import platform
-import secrets
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +31,7 @@ from one_liner.errors import (
 )
 from one_liner.rpc.client import RpcClient
 from one_liner.rpc.description import ObjectDescription, ServerDescription
+from one_liner.rpc.hello import random_id
 from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link, State
 from one_liner.rpc.proxy import Proxy
 from one_liner.streams.buffers import DEFAULT_MAX_BYTES, DEFAULT_MAX_SAMPLES, make_buffer
@@ -104,7 +103,7 @@ class RouterClient:
         self._callbacks: list[Callback[Any]] = []
         self._receiver: Receiver | None = None
         self._closed = False
-        client = secrets.randbits(63)
+        client = random_id()
         self._link = Link(
             self._context,
             endpoint,
@@ -614,11 +613,8 @@ class RouterClient:
 
 def default_name() -> str:
     """Who we are, for people at the other end: user, host and script."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        user = "somebody"
-    return f"{user}@{platform.node()}:{Path(sys.argv[0]).name or 'python'}"
+    user = next((os.environ[name] for name in ("LOGNAME", "USER", "USERNAME") if os.environ.get(name)), "somebody")
+    return f"{user}@{socket.gethostname()}:{Path(sys.argv[0]).name or 'python'}"
 
 
 def _text(name: Any) -> str:

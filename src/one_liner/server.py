@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
-import secrets
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,7 +37,7 @@ from one_liner.rpc.description import (
     describe_served,
 )
 from one_liner.rpc.exposure import Exposure, check_name
-from one_liner.rpc.hello import Hello, this_machine
+from one_liner.rpc.hello import Hello, random_id, this_machine
 from one_liner.rpc.named import NamedCalls
 from one_liner.rpc.server import RpcServer
 from one_liner.streams.configuration import StreamConfiguration, StreamConfigurations
@@ -118,14 +117,14 @@ class RouterServer:
         if rpc_endpoint.port != 0 and rpc_endpoint == broadcast_endpoint:
             raise ConfigurationError(f"calls and streams need two ports, not {rpc_port!r} for both")
         wanted = ServerConfig.read(config)
-        self.name = name or platform.node() or "one_liner"
+        self.name = name or socket.gethostname()
         self._heartbeat_s = check_interval("heartbeat_s", heartbeat_s)
         self._switch_interval_s = (
             None if switch_interval_s is None else check_interval("switch_interval_s", switch_interval_s)
         )
         self._previous_switch_interval_s: float | None = None
         self._allow_pickle = allow_pickle
-        self._id = secrets.randbits(63)
+        self._id = random_id()
         self._pid = os.getpid()
         self._codec = Codec()
         self._clock = SYSTEM_CLOCK

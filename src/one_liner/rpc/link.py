@@ -20,7 +20,6 @@ from threading import Condition, Thread, current_thread
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from one_liner.clock import SYSTEM_CLOCK, Clock, OffsetEstimator
 from one_liner.errors import (
@@ -39,6 +38,7 @@ from one_liner.transport.sockets import (
     Doorbell,
     Socket,
     close_monitored,
+    monitored_event,
     open_socket,
     receive_rest,
     send_frames,
@@ -270,7 +270,7 @@ class Link:
         while self._outbox and self.ready:
             self._send(*self._outbox.popleft())
         if self._monitor in ready and self._monitor is not None:
-            self._watch(recv_monitor_message(self._monitor)["event"])
+            self._watch(monitored_event(self._monitor))
         if self._socket in ready:
             self._receive()
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from one_liner.transport.fanout import MAX_WAITING_BYTES, MAX_WAITING_MESSAGES
-from one_liner.transport.sockets import Context, Socket, close_monitored, open_socket, receive_rest
+from one_liner.transport.sockets import Context, Socket, close_monitored, monitored_event, open_socket, receive_rest
 from one_liner.wire.codec import Buffer
 
 _BATCH = 1000  # Messages taken before other business gets a turn.
@@ -99,7 +98,7 @@ class Intake:
     def _hear(self) -> None:
         monitor = self._monitor
         while monitor is not None and monitor.poll(0):
-            if recv_monitor_message(monitor)["event"] == zmq.Event.HANDSHAKE_SUCCEEDED:
+            if monitored_event(monitor) == zmq.Event.HANDSHAKE_SUCCEEDED:
                 self.connections += 1
 
     def _waiting_messages(self) -> int:

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
-import tempfile
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -56,6 +55,8 @@ class Endpoint:
             # The defaults of server and client differ in words ("127.0.0.1", "localhost") and mean the same place.
             interface = "one_liner"
             if protocol == "ipc":
+                import tempfile  # Costs several milliseconds, and is rarely needed.
+
                 interface = str(Path(tempfile.gettempdir()) / interface)
         endpoint = cls(protocol, interface, int(port) if str(port).isdecimal() else port)
         if protocol == "ipc" and len(str(endpoint)) - len("ipc://") > _MAX_IPC_PATH_BYTES:
@@ -72,7 +73,7 @@ class Endpoint:
         """The text for `bind`, which knows numeric addresses and interfaces but no host names."""
         if self.protocol != "tcp":
             if self.port == 0:
-                return str(self.with_port(uuid.uuid4().hex[:12]))
+                return str(self.with_port(os.urandom(6).hex()))
             return str(self)
         host = self.interface
         if host == "localhost":

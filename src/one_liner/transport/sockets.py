@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import socket as system_socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -31,6 +32,7 @@ _RELEASE_TIMEOUT_MS = 500
 _GOODBYE_LINGER_MS = 200
 _RECONNECT_MS = 50
 _RECONNECT_MAX_MS = 1000
+_EVENT = struct.Struct("=hi")
 
 
 def default_context() -> Context:
@@ -184,6 +186,13 @@ def close_monitored(socket: Socket, monitor: Socket | None) -> None:
         socket.disable_monitor()
         monitor.close()
     socket.close()
+
+
+def monitored_event(monitor: Socket) -> int:
+    """The next event that a monitor tells of; one of `zmq.Event`."""
+    # What zmq.utils.monitor does, which would import asyncio: a 16-bit event, a 32-bit value, and a second frame.
+    event, _ = _EVENT.unpack(monitor.recv_multipart()[0])
+    return int(event)
 
 
 def pending(socket: Socket) -> Iterator[bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +50,7 @@ def serializer_of(word: Any, codec: Codec, *, allow_pickle: bool) -> Serializer:
     if word == "pickle":
         if not allow_pickle:
             raise ConfigurationError('serializer="pickle" needs allow_pickle=True on the server and on every reader')
-        return Serializer(Encoding.PICKLE, lambda value: (pickle.dumps(value), ()))
+        return Serializer(Encoding.PICKLE, _to_pickle)
     dumps = word[0] if isinstance(word, tuple) and len(word) == 2 else word
     if not callable(dumps):
         raise ConfigurationError(
@@ -87,6 +86,8 @@ def value_of(message: SampleMessage, codec: Codec, *, allow_pickle: bool, loads:
     if encoding == Encoding.PICKLE:
         if not allow_pickle:
             raise MalformedError("a pickled sample was not read: allow_pickle=True has to be said on both ends")
+        import pickle
+
         return pickle.loads(body)  # noqa: S301  # both ends were told to allow it
     raise MalformedError(f"a sample of the unknown encoding {encoding}")
 
@@ -98,6 +99,12 @@ def _to_json(value: Any) -> tuple[Buffer, Sequence[Buffer]]:
         raise NotCarriableError(
             f"not a value for JSON: {error}", path="result", type_name=type(value).__name__
         ) from None
+
+
+def _to_pickle(value: Any) -> tuple[Buffer, Sequence[Buffer]]:
+    import pickle  # Only where it is allowed.
+
+    return pickle.dumps(value), ()
 
 
 def _as_it_is(value: Any) -> tuple[Buffer, Sequence[Buffer]]:
