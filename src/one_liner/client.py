@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event, Lock
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast, overload
 
 from one_liner.callbacks import Callback, Changes
 from one_liner.clock import SYSTEM_CLOCK
@@ -30,10 +30,8 @@ from one_liner.errors import (
     UnknownStreamError,
 )
 from one_liner.rpc.client import RpcClient
-from one_liner.rpc.description import ObjectDescription, ServerDescription
 from one_liner.rpc.hello import random_id
 from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link, State
-from one_liner.rpc.proxy import Proxy
 from one_liner.streams.buffers import DEFAULT_MAX_BYTES, DEFAULT_MAX_SAMPLES, make_buffer
 from one_liner.streams.configuration import StreamConfigurations
 from one_liner.streams.ledger import ReaderStatistics
@@ -47,6 +45,9 @@ from one_liner.version import __version__
 from one_liner.wire.codec import Codec
 from one_liner.wire.messages import Kind
 from one_liner.wire.serializers import Loads
+
+if TYPE_CHECKING:
+    from one_liner.rpc.description import ObjectDescription, ServerDescription
 
 T = TypeVar("T")
 _CLIENTS_TIMEOUT: Final = "default"
@@ -206,10 +207,14 @@ class RouterClient:
 
     def describe(self) -> ServerDescription:
         """Everything the server serves, its routers included. Data by `as_dict()`, for people by `str()`."""
+        from one_liner.rpc.description import ServerDescription  # Not everybody's 5 ms.
+
         return ServerDescription.from_dict(self._control("", "describe"))
 
     def describe_object(self, obj_name: str) -> ObjectDescription:
         """One object: methods with their signatures, properties, nested objects. Raises as `call`."""
+        from one_liner.rpc.description import ObjectDescription
+
         return ObjectDescription.from_dict(self._control(obj_name, "describe_object"))
 
     def running_calls(self) -> list[dict[str, Any]]:
@@ -306,6 +311,8 @@ class RouterClient:
             cls: what it is, for editors and type checkers: its class, or a Protocol. Nothing is checked at run time.
         """
         self._check_usable()
+        from one_liner.rpc.proxy import Proxy
+
         return cast(Any, Proxy(self, _text(obj_name)))
 
     # --- streams: receiving ------------------------------------------------------------------------------------------

@@ -11,10 +11,10 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Event, Lock, Thread, current_thread
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from one_liner.cascade import Hop
 from one_liner.clock import SYSTEM_CLOCK
@@ -28,13 +28,6 @@ from one_liner.errors import (
     OneLinerError,
     RouterDownError,
     UnknownObjectError,
-)
-from one_liner.rpc.description import (
-    NamedCallDescription,
-    ObjectDescription,
-    RouterState,
-    ServerDescription,
-    describe_served,
 )
 from one_liner.rpc.exposure import Exposure, check_name
 from one_liner.rpc.hello import Hello, random_id, this_machine
@@ -53,7 +46,6 @@ from one_liner.version import __version__
 from one_liner.wire.codec import Codec
 from one_liner.wire.messages import (
     MARKER,
-    PROTOCOL_VERSION,
     ROUTE_SEPARATOR,
     Encoding,
     Kind,
@@ -62,6 +54,9 @@ from one_liner.wire.messages import (
     topic_of,
 )
 from one_liner.wire.serializers import serializer_of
+
+if TYPE_CHECKING:
+    from one_liner.rpc.description import ServerDescription
 
 Concurrent = Mapping[str, bool | Iterable[str]]
 _CLOSE_STREAMS_S = 0.5
@@ -278,7 +273,7 @@ class RouterServer:
 
     def describe(self) -> ServerDescription:
         """Everything that is served, routers included. Data by `as_dict()`, for people by `str()`."""
-        return ServerDescription.from_dict(self._describe("", (self._id,)))
+        return self._description((self._id,))
 
     def running_calls(self) -> list[dict[str, Any]]:
         """What runs or waits now: `where` (`stage.move`), `who` (for which client), `for_s` (how long already)."""
@@ -698,7 +693,7 @@ class RouterServer:
     def _controls(self) -> dict[str, Callable[..., Any]]:
         return {
             "describe": self._describe,
-            "describe_object": lambda path, trail: describe_served(self._exposure, path).as_dict(),
+            "describe_object": self._describe_object,
             "stream_configurations": self._stream_configurations,
             "enable_stream": lambda path, trail: self.enable_stream(path),
             "disable_stream": lambda path, trail: self.disable_stream(path),
@@ -712,7 +707,13 @@ class RouterServer:
         }
 
     def _describe(self, path: str, trail: tuple[int, ...]) -> dict[str, Any]:
-        routers: dict[str, Any] = {}
+        return self._description(trail).as_dict()
+
+    def _description(self, trail: tuple[int, ...]) -> ServerDescription:
+        # Imported where it is needed: most programs never describe anything, and it costs 5 ms.
+        from one_liner.rpc.description import RouterState, ServerDescription, describe_server
+
+        routers: dict[str, ServerDescription | RouterState] = {}
         for hop in self._open_hops():
             try:
                 routers[hop.name] = ServerDescription.from_dict(hop.ask("describe", trail))
@@ -722,25 +723,13 @@ class RouterServer:
                 routers[hop.name] = RouterState("loop", str(error))
             except OneLinerError as error:
                 routers[hop.name] = RouterState("unclear", str(error))
-        return ServerDescription(
-            name=self.name,
-            version=__version__,
-            protocol=PROTOCOL_VERSION,
-            objects=tuple(self._describe_objects()),
-            named_calls=tuple(
-                NamedCallDescription(name, call.obj_name, call.attr_name, call.args, call.kwargs)
-                for name, call in self._named_calls.all().items()
-            ),
-            streams={name: entry.as_dict() for name, entry in self._registry.configurations().items()},
-            routers=routers,
-        ).as_dict()
+        streams = {name: entry.as_dict() for name, entry in self._registry.configurations().items()}
+        return describe_server(self.name, self._exposure, self._named_calls.all(), streams, routers)
 
-    def _describe_objects(self) -> Iterator[ObjectDescription]:
-        for name in self._exposure.names():
-            try:
-                yield describe_served(self._exposure, name)
-            except UnknownObjectError:
-                continue  # Removed in this very moment.
+    def _describe_object(self, path: str, trail: tuple[int, ...]) -> dict[str, Any]:
+        from one_liner.rpc.description import describe_served
+
+        return describe_served(self._exposure, path).as_dict()
 
     def _stream_configurations(self, path: str, trail: tuple[int, ...]) -> dict[str, Any]:
         known = dict(self._registry.configurations())

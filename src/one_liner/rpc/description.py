@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
-from one_liner.errors import MalformedError, NotExposedError
+from one_liner.errors import MalformedError, NotExposedError, UnknownObjectError
 from one_liner.rpc.exposure import Exposure
 from one_liner.rpc.members import (
     MISSING,
@@ -25,7 +25,10 @@ from one_liner.rpc.members import (
     member,
     member_names,
 )
+from one_liner.rpc.named import NamedCall
 from one_liner.rpc.signatures import annotation_text, parameters_text, repr_text, signature_of
+from one_liner.version import __version__
+from one_liner.wire.messages import PROTOCOL_VERSION
 
 _MAX_DEPTH = 3
 _MAX_MEMBERS = 3000
@@ -434,6 +437,42 @@ def describe_served(exposure: Exposure, path: str) -> ObjectDescription:
         return exposure.resolve(path, member_path).lane is None
 
     return describe_object(path, obj, beside)
+
+
+def describe_server(
+    name: str,
+    exposure: Exposure,
+    named_calls: Mapping[str, NamedCall],
+    streams: Mapping[str, Mapping[str, Any]],
+    routers: Mapping[str, ServerDescription | RouterState],
+) -> ServerDescription:
+    """Describe everything that a server serves.
+
+    Args:
+        name: of the server.
+        exposure: its objects; one that is removed meanwhile is left out.
+        named_calls: its named calls.
+        streams: its streams, as plain data.
+        routers: what is known of the servers behind it.
+    """
+    objects = []
+    for served in exposure.names():
+        try:
+            objects.append(describe_served(exposure, served))
+        except UnknownObjectError:
+            continue
+    return ServerDescription(
+        name=name,
+        version=__version__,
+        protocol=PROTOCOL_VERSION,
+        objects=tuple(objects),
+        named_calls=tuple(
+            NamedCallDescription(title, call.obj_name, call.attr_name, call.args, call.kwargs)
+            for title, call in named_calls.items()
+        ),
+        streams=streams,
+        routers=routers,
+    )
 
 
 class _Describer:
