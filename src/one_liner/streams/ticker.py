@@ -17,6 +17,7 @@ from one_liner.clock import Clock
 from one_liner.rpc.lanes import Occupant
 from one_liner.streams.registry import Stream, StreamRegistry
 from one_liner.streams.schedule import Schedule
+from one_liner.streams.suffering import Suffering
 from one_liner.transport.fanout import Fanout, Publisher
 
 _LONG_WAIT_S: Final = 0.05
@@ -140,14 +141,20 @@ class Ticker:
                 continue
             if schedule is None:
                 schedule = Schedule(self.frequency_hz, self._clock.now())
+                suffering = Suffering(1 / self.frequency_hz, self._clock.now())
             tick = schedule.next(self._clock.now())
             if not self._sleep_until(tick.deadline):
                 break
+            began = self._clock.now()
             for stream in self._registry.at(self.frequency_hz):
                 if stream.enabled and not (stream.on_demand and not self._publisher.listens(stream.topic)):
                     if tick.skipped:
                         stream.ledger.skipped_late(tick.skipped)
                     self._serve(stream, tick.deadline)
+            now = self._clock.now()
+            complaint = suffering.ticked(tick.skipped, now - began, now)
+            if complaint is not None:
+                _log.warning("%g Hz: %s", self.frequency_hz, complaint)
         self._publisher.close()
 
     def _sleep_until(self, deadline: float) -> bool:
