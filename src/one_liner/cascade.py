@@ -22,6 +22,7 @@ from one_liner.wire.codec import Codec
 from one_liner.wire.messages import Kind
 
 _QUESTION_TIMEOUT_S = 2.0
+_TRACE_TIMEOUT_S = 0.5
 
 
 class Hop:
@@ -68,12 +69,13 @@ class Hop:
         self.forwarder = Forwarder(name, owner, context, self.link, clock)
         self._relay = RouterRelay(name, context, publisher, self.link, broadcast_port)
 
-    def ask(self, word: str, trail: tuple[int, ...]) -> Any:
+    def ask(self, word: str, trail: tuple[int, ...], timeout_s: float = _QUESTION_TIMEOUT_S) -> Any:
         """Ask the other server about itself.
 
         Args:
             word: what.
             trail: the servers that this question has passed, ours the last.
+            timeout_s: how long to wait.
 
         Raises:
             RouterDownError: it cannot be reached.
@@ -82,7 +84,7 @@ class Hop:
         if self.link.state not in (State.CONNECTING, State.CONNECTED):
             raise self.forwarder.down()
         try:
-            return self._rpc.ask(Kind.CONTROL, "", [word, {}], trail=trail)[1]
+            return self._rpc.ask(Kind.CONTROL, "", [word, {}], timeout_s, trail)[1]
         except (LoopError, RouterDownError):
             raise
         except TransportError as error:
@@ -97,7 +99,7 @@ class Hop:
             LoopError: it does.
         """
         try:
-            self.ask("trace", (server,))
+            self.ask("trace", (server,), _TRACE_TIMEOUT_S)
         except LoopError as error:
             raise LoopError(f"router {self.name!r} ({self.link.endpoint}) would make a loop: {error}") from None
         except OneLinerError:

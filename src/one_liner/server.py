@@ -552,7 +552,7 @@ class RouterServer:
 
         Its objects become `name/laser`, its named calls and streams likewise, and so on through its own routers.
         Nothing is decoded on the way, and a stream crosses the wire only while somebody listens. The other server need
-        not be there yet, and is found again when it comes back.
+        not be there yet, which takes half a second to find out, and is found again when it comes back.
 
         Args:
             name: the prefix.
@@ -698,7 +698,7 @@ class RouterServer:
             "enable_stream": lambda path, trail: self.enable_stream(path),
             "disable_stream": lambda path, trail: self.disable_stream(path),
             "remove_stream": lambda path, trail: self.remove_stream(path),
-            "add_stream": lambda path, trail, **arguments: self.add_stream(path, **arguments),
+            "add_stream": self._add_remote_stream,
             "last_sample": self._last_sample,
             "publish_marker": self._publish_marker,
             "running_calls": lambda path, trail: self.running_calls(),
@@ -743,6 +743,20 @@ class RouterServer:
                 name = f"{hop.name}{ROUTE_SEPARATOR}{entry.name}"
                 known[name] = StreamConfiguration.from_dict({**entry.as_dict(), "name": name})
         return StreamConfigurations(known).as_dict()
+
+    def _add_remote_stream(
+        self,
+        path: str,
+        trail: tuple[int, ...],
+        frequency_hz: float,
+        obj_name: str,
+        attr_name: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        enabled: bool = True,
+        on_demand: bool = False,
+    ) -> None:
+        self.add_stream(path, frequency_hz, obj_name, attr_name, args, kwargs, enabled, on_demand=on_demand)
 
     def _last_sample(self, path: str, trail: tuple[int, ...]) -> dict[str, Any]:
         time_made, frames = self._registry.get(path).last()

@@ -95,8 +95,9 @@ class RpcClient:
         try:
             reply = channel.ask(request, deadline)
         except CallTimeoutError as error:
+            title = f"{path}.{content[0]}" if kind in (Kind.CALL, Kind.GET, Kind.SET) else path
             raise CallTimeoutError(
-                f"{path}: no answer within {limit_s} s. {error}", path=path, timeout_s=limit_s
+                f"{title}: no answer within {limit_s} s. {error}", path=title, timeout_s=limit_s
             ) from None
         finally:
             self._give_back(channel)

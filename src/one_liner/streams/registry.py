@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from one_liner.clock import Clock
 from one_liner.errors import ConfigurationError, OneLinerError, UnknownStreamError
@@ -22,6 +22,7 @@ from one_liner.wire.faults import fault_of
 from one_liner.wire.messages import ROUTE_SEPARATOR, Kind, SampleMessage, Stamp, topic_of
 from one_liner.wire.serializers import Serializer
 
+_MAX_REMEMBERED: Final = 10_000  # names of removed streams; clients may make them up
 Send = Callable[[list[Buffer]], bool]
 
 
@@ -250,6 +251,8 @@ class StreamRegistry:
             if stream is None:
                 raise self._unknown(name)
             self._next_sequence[name] = stream.retire()
+            if len(self._next_sequence) > _MAX_REMEMBERED:
+                del self._next_sequence[next(iter(self._next_sequence))]
             self._sort()
             return stream
 

@@ -136,12 +136,13 @@ class StreamRelay:
 
     def _wrapped(self, head: bytes, buffers: list[Buffer], now: float) -> SampleMessage:
         """A stranger's message as a sample: its frames without the topic, or its only frame."""
-        frames = buffers or [head]
-        encoding = Encoding.RAW if len(frames) == 1 else Encoding.FRAMES
-        body, rest = frames[0], frames[1:]
-        if len(body) < _LARGE_BYTES:
-            body = bytes(body)
-        return SampleMessage(Kind.SAMPLE, 0, self._origin, encoding, Stamp(now), self._clock.wall(), body, rest)
+        frames: list[Buffer] = buffers or [head]
+        encoding, body = Encoding.FRAMES, b""
+        if len(frames) == 1:
+            encoding = Encoding.RAW
+            if len(frames[0]) < _LARGE_BYTES:
+                body, frames = bytes(frames[0]), []
+        return SampleMessage(Kind.SAMPLE, 0, self._origin, encoding, Stamp(now), self._clock.wall(), body, frames)
 
 
 class RouterRelay:
