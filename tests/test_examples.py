@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -120,6 +121,16 @@ def interruptible() -> Iterator[None]:
 Start = Callable[..., Script]
 
 
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start scripts; whatever still runs at the end of the test is a server, and gets its Ctrl-C."""
@@ -146,8 +157,11 @@ def numbers(pattern: str, text: str) -> list[float]:
 
 
 def test_quickstart(start: Start) -> None:
-    server = start("01_quickstart/server.py", *ANY_PORTS)
-    output = start("01_quickstart/client.py", "--rpc-port", server.port()).finish()
+    # As short as they are, these two have no options: they use the default ports.
+    if not all(is_free(port) for port in (5555, 5556)):
+        pytest.skip("NOT RUN: one of the default ports 5555 and 5556 is taken by another program")
+    start("01_quickstart/server.py").wait_for("serving at tcp://127.0.0.1:5555")
+    output = start("01_quickstart/client.py").finish()
     assert "wavelength: 640.0 nm" in output
     assert "power set to 25.0 mW" in output
     powers = numbers(r"s: ([\d.-]+) mW", output)
@@ -156,7 +170,7 @@ def test_quickstart(start: Start) -> None:
 
 
 def test_a_server_says_which_ports_it_can_be_given(start: Start) -> None:
-    with_help = start("01_quickstart/server.py", "--help").finish()
+    with_help = start("02_remote_error/server.py", "--help").finish()
     assert "--rpc-port" in with_help
     assert "--broadcast-port" in with_help
 

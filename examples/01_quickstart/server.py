@@ -1,10 +1,6 @@
-"""Put a laser on the network: one line serves it, a second one streams its power."""
+"""Put a laser on the network: one line serves it, another one streams its power."""
 
-from __future__ import annotations
-
-import argparse
 import random
-from contextlib import suppress
 
 from one_liner import RouterServer
 
@@ -27,20 +23,8 @@ class Laser:
         return random.gauss(self._set_point_mw, 0.02)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rpc-port", default="5555", help="0 takes a free port")
-    parser.add_argument("--broadcast-port", default="5556", help="0 takes a free port")
-    ports = parser.parse_args()
-
-    with RouterServer(
-        rpc_port=ports.rpc_port, broadcast_port=ports.broadcast_port, instances={"laser": Laser()}
-    ) as server:
+if __name__ == "__main__":
+    with RouterServer(instances={"laser": Laser()}) as server:
         server.add_stream("laser_power", 10, "laser", "read_power")
         print(f"serving at {server.rpc_endpoint}", flush=True)
-        server.run(block=True)
-
-
-if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):  # Ctrl-C ends it, and the `with` above closes it
-        main()
+        server.run(block=True)  # until Ctrl-C

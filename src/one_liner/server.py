@@ -164,7 +164,7 @@ class RouterServer:
         """Start answering calls and broadcasting streams.
 
         Args:
-            block: return only when the server was closed by another thread; Ctrl-C gets through.
+            block: return only when the server was closed, by another thread or by Ctrl-C.
 
         Raises:
             ConfigurationError: it runs already.
@@ -187,8 +187,16 @@ class RouterServer:
         _log.info("%s serves calls at %s and streams at %s", self.name, self.rpc_endpoint, self.broadcast_endpoint)
         if not self._rpc.endpoint.is_local:
             _log.warning("%s can be reached, and controlled, by every machine on its network", self.rpc_endpoint)
-        while block and not self._stopped.wait(1.0):
-            pass  # In slices, because Windows does not interrupt a wait without end.
+        if block:
+            self._wait_closed()
+
+    def _wait_closed(self) -> None:
+        try:
+            while not self._stopped.wait(1.0):
+                pass  # In slices, because Windows does not interrupt a wait without end.
+        except KeyboardInterrupt:
+            _log.info("%s was ended by Ctrl-C", self.name)
+            self.close()
 
     def close(self) -> None:
         """Stop everything and give the ports back.
