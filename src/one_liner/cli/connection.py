@@ -1,0 +1,75 @@
+"""The options by which every client command finds its server, and the client that they make."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, NamedTuple
+
+import typer
+
+from one_liner.client import RouterClient
+from one_liner.errors import ConfigurationError
+
+DEFAULT_PORT = "5555"
+DEFAULT_SERVER = "localhost"
+
+ServerOption = Annotated[
+    str,
+    typer.Option(
+        "--server",
+        "-s",
+        envvar="ONE_LINER_SERVER",
+        metavar="HOST[:PORT]",
+        help="Where the server is; also `tcp://host:port` or `ipc://path:port`. The port is that of calls.",
+    ),
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout", metavar="SECONDS", help="How long to wait for an answer; as long as the server lives if not given."
+    ),
+]
+
+
+class Address(NamedTuple):
+    """The three parts of an address, as `RouterClient` takes them."""
+
+    protocol: str
+    interface: str
+    rpc_port: str
+
+    @classmethod
+    def read(cls, text: str) -> Address:
+        """Read `host`, `host:port`, `:port`, `[::1]:port`, `tcp://host:port` or `ipc://path:port`.
+
+        Raises:
+            ConfigurationError: it is none of these.
+        """
+        protocol, separator, rest = text.rpartition("://")
+        if not separator:
+            protocol = "tcp"
+        if protocol == "tcp":
+            found = re.fullmatch(r"(\[[^\]]+\]|[^:\[\]/\s]*)(?::(\d+))?", rest)
+            if found and rest:
+                return cls(protocol, found[1].strip("[]") or DEFAULT_SERVER, found[2] or DEFAULT_PORT)
+        elif protocol == "ipc":
+            path, colon, port = rest.rpartition(":")
+            if colon and path and port:
+                return cls(protocol, path, port)
+        raise ConfigurationError(
+            f"a server is written host, host:port, tcp://host:port or ipc://path:port, not {text!r}"
+        )
+
+
+def connect(server: str, timeout_s: float | None) -> RouterClient:
+    """A client of the server that was asked for; it learns the port of streams from there.
+
+    Args:
+        server: as in `Address.read`.
+        timeout_s: for all its calls; None waits as long as the server lives.
+
+    Raises:
+        ConfigurationError: the address or the timeout cannot be.
+    """
+    address = Address.read(server)
+    return RouterClient(address.protocol, address.interface, address.rpc_port, None, timeout_s=timeout_s)
