@@ -7,6 +7,7 @@ streams, and a client of its own for questions about the other server as a whole
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from one_liner.clock import Clock
@@ -37,6 +38,7 @@ class Hop:
         heartbeat_s: interval of the heartbeats.
         codec: turns values into bytes and back.
         clock: our clock.
+        vouches: our own clients that live, by number with their names.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Hop:
         heartbeat_s: float,
         codec: Codec,
         clock: Clock,
+        vouches: Callable[[], dict[int, str]],
     ) -> None:
         self.name = name
         client = secrets.randbits(63)
@@ -63,6 +66,7 @@ class Hop:
             heartbeat_s=heartbeat_s,
             codec=codec,
             clock=clock,
+            vouches=vouches,
         )
         self._rpc = RpcClient(context, self.link, client=client, codec=codec, timeout_s=_QUESTION_TIMEOUT_S)
         self.forwarder = Forwarder(name, owner, context, self.link, clock)

@@ -18,7 +18,7 @@ import types
 import unicodedata
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
 
@@ -164,7 +164,9 @@ class Exposure:
         check_name(name)
         if obj is None or issubclass(type(obj), _INTERNALS):
             raise ConfigurationError(f"{name!r} cannot be served: it is {_a(type(obj).__name__)}")
-        beside = _beside(name, obj, concurrent)
+        beside: frozenset[str] | Literal[True] = True
+        if concurrent is not True:
+            beside = check_members("concurrent", name, obj, concurrent or ())
         carrier = _carrier(obj)
         with self._changing:
             if name in self._entries:
@@ -217,6 +219,17 @@ class Exposure:
         if entry is None:
             raise self._unknown(name)
         return entry.obj
+
+    def object_key(self, name: str) -> Hashable:
+        """What all names of one object have in common, and no other object has.
+
+        Raises:
+            UnknownObjectError: nothing is served under this name.
+        """
+        entry = self._entries.get(name)
+        if entry is None:
+            raise self._unknown(name)
+        return entry.lane
 
     # -- finding --
 
@@ -498,18 +511,27 @@ def check_name(name: str) -> None:
             raise ConfigurationError(f"{_quoted(name)} cannot be a name: it holds {character!r}")
 
 
-def _beside(name: str, obj: Any, concurrent: bool | Iterable[str]) -> frozenset[str] | Literal[True]:
-    if isinstance(concurrent, bool):
-        return True if concurrent else frozenset()
-    if isinstance(concurrent, str):
-        raise ConfigurationError(f"concurrent of {name!r} is a list of names: concurrent=[{concurrent!r}]")
-    names = frozenset(concurrent)
+def check_members(what: str, name: str, obj: Any, members: Iterable[str]) -> frozenset[str]:
+    """Names of methods and properties that an object has.
+
+    Args:
+        what: what is being declared about them, for the message.
+        name: of the object.
+        obj: the object.
+        members: their names, dotted for those of nested objects.
+
+    Raises:
+        ConfigurationError: it has none of such a name.
+    """
+    if isinstance(members, str):
+        raise ConfigurationError(f"{what} of {name!r} is a list of names: {what}=[{members!r}]")
+    names = frozenset(members)
     for path in names:
         missing = _missing_step(obj, str(path).split("."))
         if missing is not None:
             owner, step = missing
             raise ConfigurationError(
-                f"concurrent of {name!r} names {_quoted(path)}, which it does not have; "
+                f"{what} of {name!r} names {_quoted(path)}, which it does not have; "
                 f"{_hint(step, member_names(owner), 'known')}"
             )
     return names
