@@ -175,7 +175,7 @@ class RouterServer:
             )
         self._push = self._fanout.publisher()
         self._warden = Warden(self._leases, self._sessions, self._clock, self._make_safe)
-        self._tickers = Tickers(self._registry, self._fanout, self._rpc.resume, self._clock)
+        self._tickers = Tickers(self._registry, self._fanout, self._rpc, self._clock)
         with closing_on_error(self):
             for call_name, call in wanted.named_calls.items():
                 self.add_named_call(call_name, **call.arguments())
@@ -320,6 +320,7 @@ class RouterServer:
         urgent: Iterable[str] = (),
         read_only: Iterable[str] = (),
         safe_call: str = "",
+        own_thread: bool = False,
     ) -> None:
         """Serve one more object, module or function.
 
@@ -332,6 +333,8 @@ class RouterServer:
             read_only: methods that change nothing: they may be called while somebody else holds a lease. Properties
                 can be read in any case.
             safe_call: a method that is called, without arguments, when a client that held a lease of the object dies.
+            own_thread: use the object on one and the same thread, for drivers that insist on it (COM, sqlite3, locks
+                that only their owner may release). Its calls cost a change of thread, and its streams are read there.
 
         Raises:
             ConfigurationError: the name cannot be, or is taken; or one of the others names what does not exist.
@@ -341,7 +344,7 @@ class RouterServer:
         check_members("safe_call", name, obj, [safe_call] if safe_call else [])
         if urgent and concurrent is not True:
             concurrent = [*urgent, *check_members("concurrent", name, obj, concurrent or ())]
-        self._exposure.add(name, obj, concurrent)
+        self._exposure.add(name, obj, concurrent, own_thread)
         self._rules.add(name, urgent, read_only, safe_call)
         self._changed()
 

@@ -148,7 +148,7 @@ class Exposure:
         self._known: dict[tuple[str, str], Target] = {}
         self._known_nested: dict[tuple[str, str], tuple[tuple[_Witness, ...], Target]] = {}
 
-    def add(self, name: str, obj: Any, concurrent: bool | Iterable[str] = ()) -> None:
+    def add(self, name: str, obj: Any, concurrent: bool | Iterable[str] = (), own_thread: bool = False) -> None:
         """Serve `obj` as `name`.
 
         Args:
@@ -156,6 +156,7 @@ class Exposure:
             obj: any object, module, function or class.
             concurrent: True when everything of it may run beside everything else; or the names of those methods and
                 properties that may. A nested one is written `stage.position`; naming `stage` frees all below it.
+            own_thread: everything else of it has to be used on one and the same thread.
 
         Raises:
             ConfigurationError: the name cannot be or is taken, `obj` cannot be served, or `concurrent` names
@@ -174,6 +175,7 @@ class Exposure:
             lane = self._lanes.get(id(carrier))
             if lane is None:
                 lane = self._lanes[id(carrier)] = _ServedLane(name, carrier)
+            lane.own_thread = lane.own_thread or own_thread
             self._replace({**self._entries, name: _Entry(name, obj, lane, beside)})
 
     def remove(self, name: str) -> None:

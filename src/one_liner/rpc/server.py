@@ -28,14 +28,14 @@ from one_liner.errors import (
     ServerClosedError,
     VersionMismatchError,
 )
-from one_liner.rpc.crew import PATIENCE_S, Crew
 from one_liner.rpc.dispatch import Dispatcher
 from one_liner.rpc.exposure import Exposure
 from one_liner.rpc.forwarder import Asker, Forwarder
 from one_liner.rpc.job import Job, error_reply
 from one_liner.rpc.journal import Journal, Verdict
-from one_liner.rpc.lanes import Holder, Occupant
+from one_liner.rpc.lanes import Holder, Lane, Occupant
 from one_liner.rpc.sessions import Sessions
+from one_liner.rpc.workshop import Workshop
 from one_liner.transport.endpoints import Endpoint
 from one_liner.transport.sockets import (
     BoundSocket,
@@ -112,8 +112,7 @@ class RpcServer:
         self._active: dict[tuple[bytes, int], Job] = {}
         self._journal = Journal()
         self._poller: zmq.Poller | None = None
-        self._slow: set[str] = set()
-        self._crew = Crew(f"rpc {self._bound.endpoint}", self._lead)
+        self._workshop = Workshop(f"rpc {self._bound.endpoint}", self._lead, self._hand_in, codec, clock)
         self._closing = False
         self._running = False
         self._released = Event()
@@ -131,12 +130,15 @@ class RpcServer:
     def run(self) -> None:
         """Start answering."""
         self._running = True
-        self._crew.start()
+        self._workshop.start()
 
     def resume(self, occupant: Occupant) -> None:
         """Run a job that was just given its lane by somebody who has other things to do."""
-        if isinstance(occupant, Job):
-            self._crew.employ(lambda: self._work(occupant))
+        self._workshop.resume(occupant)
+
+    def at_home(self, lane: Lane, duty: Callable[[], None]) -> None:
+        """Do something on the one thread that an object has to be used on, for whoever has its lane."""
+        self._workshop.at_home(lane, duty)
 
     def add_forwarder(self, forwarder: Forwarder) -> None:
         """Open a way to another server, under `forwarder.name`."""
@@ -175,7 +177,7 @@ class RpcServer:
         if self._running:
             self._leave_errand(lambda: None)
             self._released.wait(_STOP_TIMEOUT_S)
-            self._crew.stop(_STOP_TIMEOUT_S)
+            self._workshop.stop(_STOP_TIMEOUT_S)
         else:
             self._release()
         with self._door_lock:
@@ -334,50 +336,24 @@ class RpcServer:
         target = self._exposure.resolve(path, attr_name)
         job = Job(None, 0, target.where, who, target.lane, lambda: self._exposure.call(target, [], {}))
         if job.lane is None or job.lane.enter(job, self._clock.now()):
-            self._crew.employ(lambda: self._work(job))
+            self._workshop.resume(job)
 
     def _run(self, job: Job, peer: bytes, term: int) -> bool:
-        """Carry a job out: in place, on a worker, or later when its lane is free. False when overtaken."""
-        key, lane, where = (peer, job.id), job.lane, job.where
-        now = job.since = self._clock.now()
+        """Carry a job out. False when this thread was overtaken meanwhile."""
+        key = (peer, job.id)
+        job.since = self._clock.now()
         self._active[key] = job
-        if lane is not None and not lane.enter(job, now):
-            return True
-        if where in self._slow:
-            self._crew.employ(lambda: self._work(job))
-            return True
-        self._crew.begin()
-        frames = job.perform(self._codec, self._clock)
-        if not self._crew.end(term):
-            self._slow.add(where)
-            self._hand_in(job, frames)
-            following = self._leave(job)
-            if following is not None:
-                self._work(following)
-            return False
+        frames = self._workshop.carry_out(job, term)
+        if frames is None:
+            return self._workshop.leads(term)
         del self._active[key]
-        following = self._leave(job)
-        self._journal.record(peer, job.id, frames, now)
-        self._send(peer, frames)
-        if following is not None:
-            self._crew.employ(lambda: self._work(following))
+        self._answer(peer, job.id, frames)
         return True
 
-    def _work(self, job: Job | None) -> None:
-        """Carry out a job that has its lane, and those that waited behind it. On a worker."""
-        while job is not None:
-            began = self._clock.now()
-            frames = job.perform(self._codec, self._clock)
-            if self._clock.now() - began < PATIENCE_S:
-                self._slow.discard(job.where)
-            self._hand_in(job, frames)
-            job = self._leave(job)
-
-    def _leave(self, job: Job) -> Job | None:
-        following = None if job.lane is None else job.lane.leave(self._clock.now())
-        if isinstance(following, Job):
-            return following
-        return None
+    def _answer(self, peer: bytes, request_id: int, frames: list[Buffer]) -> None:
+        """Give an answer, and keep it in case it gets lost."""
+        self._journal.record(peer, request_id, frames, self._clock.now())
+        self._send(peer, frames)
 
     def _hand_in(self, job: Job, frames: list[Buffer]) -> None:
         """Have the leader send an answer that was made elsewhere."""
@@ -387,8 +363,7 @@ class RpcServer:
 
         def send() -> None:
             if self._active.pop((peer, job.id), None) is not None:
-                self._journal.record(peer, job.id, frames, self._clock.now())
-                self._send(peer, frames)
+                self._answer(peer, job.id, frames)
 
         self._leave_errand(send)
 
@@ -423,8 +398,7 @@ class RpcServer:
         answered = forwarder.collect()
         if answered is not None:
             asker, frames = answered
-            self._journal.record(asker.peer, asker.id, frames, self._clock.now())
-            self._send(asker.peer, frames)
+            self._answer(asker.peer, asker.id, frames)
 
     def _refresh(self, forwarder: Forwarder) -> None:
         if forwarder.socket.closed:
