@@ -6,6 +6,7 @@ streams, and a client of its own for questions about the other server as a whole
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from one_liner.clock import Clock
@@ -38,6 +39,7 @@ class Hop:
         heartbeat_s: interval of the heartbeats.
         codec: turns values into bytes and back.
         clock: our clock.
+        vouches: our own clients that live, by number with their names.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Hop:
         heartbeat_s: float,
         codec: Codec,
         clock: Clock,
+        vouches: Callable[[], dict[int, str]],
     ) -> None:
         self.name = name
         client = random_id()
@@ -64,6 +67,7 @@ class Hop:
             heartbeat_s=heartbeat_s,
             codec=codec,
             clock=clock,
+            vouches=vouches,
         )
         self._rpc = RpcClient(context, self.link, client=client, codec=codec, timeout_s=_QUESTION_TIMEOUT_S)
         self.forwarder = Forwarder(name, owner, context, self.link, clock)

@@ -30,6 +30,7 @@ from one_liner.errors import (
     UnknownStreamError,
 )
 from one_liner.rpc.client import RpcClient
+from one_liner.rpc.held import HeldLease
 from one_liner.rpc.hello import random_id
 from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link, State
 from one_liner.streams.buffers import DEFAULT_MAX_BYTES, DEFAULT_MAX_SAMPLES, make_buffer
@@ -220,6 +221,36 @@ class RouterClient:
     def running_calls(self) -> list[dict[str, Any]]:
         """What the server is doing now: `where` (`stage.move`), `who` (for which client), `for_s` (since how long)."""
         return list(self._control("", "running_calls"))
+
+    def lease(
+        self,
+        obj_name: str = "",
+        *,
+        force: bool = False,
+        on_lost: Callable[[OneLinerError], Any] | None = None,
+    ) -> HeldLease:
+        """Take exclusive control: `with client.lease("stage"): …`.
+
+        Until it is given back, or this client dies, all others may read and not write; they are told who we are.
+
+        Args:
+            obj_name: the object; "" for the whole server.
+            force: take it from whoever has it.
+            on_lost: called, on a thread of its own, with the reason when the lease is lost.
+
+        Raises:
+            LeasedError: somebody else has it; `details` name them.
+            UnknownObjectError: there is no such object. And as `call`.
+        """
+        self._link.wait_ready(self._clock.now() + HEARTBEATS_TO_LOSS * self._link.heartbeat_s)
+        self._control(obj_name, "take_lease", force=force)
+        held = HeldLease(obj_name, self._control, self._link.heartbeat_s)
+        self._keep(Callback("lease", on_lost or _ignore, held.wait_lost, held.stop))
+        return held
+
+    def leases(self) -> list[dict[str, Any]]:
+        """Who has exclusive control of what: `object` ("" for the whole server), `who`, `for_s` (since how long)."""
+        return list(self._control("", "leases"))
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
@@ -616,6 +647,10 @@ class RouterClient:
             raise ForkedError("this client was made before a fork; make a new one in the child process")
         if self._closed:
             raise ClosedError("this client is closed")
+
+
+def _ignore(_: OneLinerError) -> None:
+    """A lease was lost, and nobody asked to be told at once; `check` and the next call will tell."""
 
 
 def default_name() -> str:

@@ -220,6 +220,39 @@ class BusyError(CallError):
     code = "busy"
 
 
+class BusyTimeoutError(CallTimeoutError, BusyError):
+    """The call waited for the object until its time was up, and was withdrawn: it did not run.
+
+    The message, and `details`, say what the object is at work with, for whom and since when.
+    """
+
+    code = "busy_timeout"
+
+
+class LeasedError(BusyError):
+    """Somebody else has exclusive control; `details` name them. The call did not run."""
+
+    code = "leased"
+
+
+class LeaseLostError(CallError):
+    """This client had exclusive control and has it no longer: an operator took it, or our heartbeats did not arrive."""
+
+    code = "lease_lost"
+
+
+class AnswerLostError(CallError):
+    """The call was received, and its answer is not kept any more. It may or may not have run to its end."""
+
+    code = "answer_lost"
+
+
+class NotReceivedError(CallError):
+    """The call was lost with a broken connection before it was received. It did not run, and will not."""
+
+    code = "not_received"
+
+
 class RemoteError(CallError):
     """The function ran and raised.
 

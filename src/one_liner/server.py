@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from threading import Event, Lock, Thread, current_thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -29,10 +29,15 @@ from one_liner.errors import (
     RouterDownError,
     UnknownObjectError,
 )
-from one_liner.rpc.exposure import Exposure, check_name
+from one_liner.rpc.dispatch import Dispatcher
+from one_liner.rpc.exposure import Exposure, check_members, check_name
 from one_liner.rpc.hello import Hello, random_id, this_machine
+from one_liner.rpc.lease import WHOLE_SERVER, Lease, Leases
 from one_liner.rpc.named import NamedCalls
+from one_liner.rpc.rules import RuleBook
 from one_liner.rpc.server import RpcServer
+from one_liner.rpc.sessions import Sessions
+from one_liner.rpc.warden import Warden
 from one_liner.streams.configuration import StreamConfiguration, StreamConfigurations
 from one_liner.streams.registry import Stream, StreamKind, StreamRegistry
 from one_liner.streams.relay import StreamRelay
@@ -134,6 +139,9 @@ class RouterServer:
         self._exposure = Exposure()
         self._named_calls = NamedCalls()
         self._registry = StreamRegistry()
+        self._rules = RuleBook()
+        self._leases = Leases()
+        self._sessions = Sessions()
         self._serve_all(instances or {}, concurrent or {})
         self._fanout = Fanout(self._context, broadcast_endpoint, heartbeat_s=self._heartbeat_s)
         with closing_on_error(self._fanout):
@@ -142,16 +150,26 @@ class RouterServer:
                 rpc_endpoint,
                 server=self._id,
                 name=self.name,
+                dispatcher=Dispatcher(
+                    server=self._id,
+                    exposure=self._exposure,
+                    named_calls=self._named_calls,
+                    rules=self._rules,
+                    leases=self._leases,
+                    sessions=self._sessions,
+                    controls=self._controls(),
+                    codec=self._codec,
+                ),
                 exposure=self._exposure,
-                named_calls=self._named_calls,
-                controls=self._controls(),
+                sessions=self._sessions,
                 hello=self._hello,
                 codec=self._codec,
                 heartbeat_s=self._heartbeat_s,
                 clock=self._clock,
             )
         self._push = self._fanout.publisher()
-        self._tickers = Tickers(self._registry, self._fanout, self._rpc.resume, self._clock)
+        self._warden = Warden(self._leases, self._sessions, self._clock, self._make_safe)
+        self._tickers = Tickers(self._registry, self._fanout, self._rpc, self._clock)
         with closing_on_error(self):
             for call_name, call in wanted.named_calls.items():
                 self.add_named_call(call_name, **call.arguments())
@@ -222,6 +240,7 @@ class RouterServer:
             stream.retire()
             if stream.feeder is not None:
                 stream.feeder.close()
+        self._warden.close()
         self._rpc.close()
         for hop in hops:
             hop.close()
@@ -287,9 +306,24 @@ class RouterServer:
         """What runs or waits now: `where` (`stage.move`), `who` (for which client), `for_s` (how long already)."""
         return self._rpc.running_calls()
 
+    def leases(self) -> list[dict[str, Any]]:
+        """Who has exclusive control: `object` ("" for the whole server), `who`, `for_s` (since how many seconds)."""
+        now = self._clock.now()
+        return [{"object": held.name, "who": held.who, "for_s": now - held.since} for held in self._leases.all()]
+
     # --- objects and calls -------------------------------------------------------------------------------------------
 
-    def add_instance(self, name: str, obj: Any, concurrent: bool | Iterable[str] = ()) -> None:
+    def add_instance(
+        self,
+        name: str,
+        obj: Any,
+        concurrent: bool | Iterable[str] = (),
+        *,
+        urgent: Iterable[str] = (),
+        read_only: Iterable[str] = (),
+        safe_call: str = "",
+        own_thread: bool = False,
+    ) -> None:
         """Serve one more object, module or function.
 
         Args:
@@ -297,11 +331,23 @@ class RouterServer:
             obj: what is served.
             concurrent: True when everything of it may run beside everything else, or the names of those methods and
                 properties that may.
+            urgent: methods such as `stop` that run at once, beside a call that is under way, and in spite of a lease.
+            read_only: methods that change nothing: they may be called while somebody else holds a lease. Properties
+                can be read in any case.
+            safe_call: a method that is called, without arguments, when a client that held a lease of the object dies.
+            own_thread: use the object on one and the same thread, for drivers that insist on it (COM, sqlite3, locks
+                that only their owner may release). Its calls cost a change of thread, and its streams are read there.
 
         Raises:
-            ConfigurationError: the name cannot be, or is taken; or `concurrent` names what does not exist.
+            ConfigurationError: the name cannot be, or is taken; or one of the others names what does not exist.
         """
-        self._exposure.add(name, obj, concurrent)
+        urgent = check_members("urgent", name, obj, urgent)
+        read_only = check_members("read_only", name, obj, read_only)
+        check_members("safe_call", name, obj, [safe_call] if safe_call else [])
+        if urgent and concurrent is not True:
+            concurrent = [*urgent, *check_members("concurrent", name, obj, concurrent or ())]
+        self._exposure.add(name, obj, concurrent, own_thread)
+        self._rules.add(name, urgent, read_only, safe_call)
         self._changed()
 
     def remove_instance(self, name: str) -> None:
@@ -311,6 +357,7 @@ class RouterServer:
             UnknownObjectError: there is none of this name.
         """
         self._exposure.remove(name)
+        self._rules.remove(name)
         self._changed()
 
     def add_named_call(
@@ -593,6 +640,7 @@ class RouterServer:
             heartbeat_s=self._heartbeat_s,
             codec=self._codec,
             clock=self._clock,
+            vouches=self._living_clients,
         )
         with closing_on_error(hop, hop.forwarder):
             hop.refuse_loop(self._id)
@@ -624,7 +672,7 @@ class RouterServer:
         if strangers:
             raise ConfigurationError(f"concurrent names {strangers}, which are not among the instances")
         for name, obj in instances.items():
-            self._exposure.add(name, obj, concurrent.get(name, ()))
+            self.add_instance(name, obj, concurrent.get(name, ()))
 
     def _add_periodic(
         self,
@@ -703,18 +751,22 @@ class RouterServer:
             "describe": self._describe,
             "describe_object": self._describe_object,
             "stream_configurations": self._stream_configurations,
-            "enable_stream": lambda path, trail: self.enable_stream(path),
-            "disable_stream": lambda path, trail: self.disable_stream(path),
-            "remove_stream": lambda path, trail: self.remove_stream(path),
+            "enable_stream": lambda path, **_: self.enable_stream(path),
+            "disable_stream": lambda path, **_: self.disable_stream(path),
+            "remove_stream": lambda path, **_: self.remove_stream(path),
             "add_stream": self._add_remote_stream,
+            "take_lease": self._take_lease,
+            "give_lease_back": lambda path, client, **_: self._leases.give_back(self._lease_key(path), client),
+            "holds_lease": lambda path, client, **_: path in self._leases.held_by(client),
+            "leases": lambda path, **_: self.leases(),
             "last_sample": self._last_sample,
             "publish_marker": self._publish_marker,
-            "running_calls": lambda path, trail: self.running_calls(),
-            "version": lambda path, trail: __version__,
+            "running_calls": lambda path, **_: self.running_calls(),
+            "version": lambda path, **_: __version__,
             "trace": self._trace,
         }
 
-    def _describe(self, path: str, trail: tuple[int, ...]) -> dict[str, Any]:
+    def _describe(self, path: str, trail: tuple[int, ...], **_: Any) -> dict[str, Any]:
         return self._description(trail).as_dict()
 
     def _description(self, trail: tuple[int, ...]) -> ServerDescription:
@@ -734,12 +786,12 @@ class RouterServer:
         streams = {name: entry.as_dict() for name, entry in self._registry.configurations().items()}
         return describe_server(self.name, self._exposure, self._named_calls.all(), streams, routers)
 
-    def _describe_object(self, path: str, trail: tuple[int, ...]) -> dict[str, Any]:
+    def _describe_object(self, path: str, **_: Any) -> dict[str, Any]:
         from one_liner.rpc.description import describe_served
 
         return describe_served(self._exposure, path).as_dict()
 
-    def _stream_configurations(self, path: str, trail: tuple[int, ...]) -> dict[str, Any]:
+    def _stream_configurations(self, path: str, trail: tuple[int, ...], **_: Any) -> dict[str, Any]:
         known = dict(self._registry.configurations())
         for hop in self._open_hops():
             try:
@@ -756,6 +808,7 @@ class RouterServer:
         self,
         path: str,
         trail: tuple[int, ...],
+        client: int,
         frequency_hz: float,
         obj_name: str,
         attr_name: str,
@@ -766,24 +819,43 @@ class RouterServer:
     ) -> None:
         self.add_stream(path, frequency_hz, obj_name, attr_name, args, kwargs, enabled, on_demand=on_demand)
 
-    def _last_sample(self, path: str, trail: tuple[int, ...]) -> dict[str, Any]:
+    def _last_sample(self, path: str, trail: tuple[int, ...], **_: Any) -> dict[str, Any]:
         time_made, frames = self._registry.get(path).last()
         return {"age_s": self._clock.now() - time_made, "frames": list(frames)}
 
-    def _publish_marker(self, path: str, trail: tuple[int, ...]) -> None:
+    def _publish_marker(self, path: str, trail: tuple[int, ...], **_: Any) -> None:
         if not path.rpartition(ROUTE_SEPARATOR)[2].startswith(MARKER):
             raise MalformedError("this is no marker")
         now = Stamp(self._clock.now())
         marker = SampleMessage(Kind.SAMPLE, 0, self._id, Encoding.RAW, now, time.time(), b"")
         self._push.send(marker.encode(topic_of(path)))
 
-    def _trace(self, path: str, trail: tuple[int, ...]) -> None:
+    def _take_lease(self, path: str, client: int, force: bool = False, **_: Any) -> None:
+        lease = Lease(path, client, self._sessions.name_of(client), self._clock.now())
+        for taken in self._leases.take(self._lease_key(path), lease, force=force):
+            _log.warning("%s took exclusive control of %s from %s by force", lease.who, taken.title, taken.who)
+        self._warden.wake()
+
+    def _lease_key(self, path: str) -> Hashable:
+        return self._exposure.object_key(path) if path else WHOLE_SERVER
+
+    def _trace(self, path: str, trail: tuple[int, ...], **_: Any) -> None:
         """Go everywhere that can be reached from here; a loop shows as the error of the one who is met twice."""
         for hop in self._open_hops():
             try:
                 hop.ask("trace", trail)
             except RouterDownError as error:
                 _log.debug("not traced: %s", error)
+
+    def _living_clients(self) -> dict[int, str]:
+        return {client: session.name for client, session in self._sessions.living(self._clock.now()).items()}
+
+    def _make_safe(self, lease: Lease) -> None:
+        """Whoever controlled an object is gone: make it safe."""
+        for name, method in self._rules.safe_calls().items():
+            if not lease.name or self._lease_key(lease.name) == self._lease_key(name):
+                _log.warning("%s is gone while it had control of %s: calling %s.%s", lease.who, name, name, method)
+                self._rpc.perform(name, method, "the server, because its controller is gone")
 
     def _open_hops(self) -> list[Hop]:
         with self._lock:

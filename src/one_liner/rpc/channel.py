@@ -18,6 +18,7 @@ from one_liner.transport.sockets import Context, open_socket, receive_rest, send
 from one_liner.wire.messages import Kind, Reply, Request
 
 _SLICE_MS = 50
+_LAST_WORD_S = 0.1
 
 
 class Channel:
@@ -52,10 +53,13 @@ class Channel:
         """
         self._send(request, deadline)
         try:
-            return self._wait(request.id, deadline)
+            return self._wait(request, deadline)
+        except CallTimeoutError as timeout:
+            self._follow_up(request, Kind.CANCEL)
+            return self._last_word(request.id, timeout)
         except BaseException:
             # Also on Ctrl-C: what has not begun must not begin once nobody waits for it.
-            self._forget(request)
+            self._follow_up(request, Kind.CANCEL)
             raise
 
     def close(self) -> None:
@@ -71,8 +75,9 @@ class Channel:
             except zmq.Again:
                 self._look_around(deadline, "could not be sent")
 
-    def _wait(self, request_id: int, deadline: float) -> Reply:
-        socket = self._socket
+    def _wait(self, request: Request, deadline: float) -> Reply:
+        socket, request_id = self._socket, request.id
+        ask_again = SYSTEM_CLOCK.now() + self._link.heartbeat_s
         if deadline != math.inf:
             self._set_slice(min(_SLICE_MS, self._remaining_ms(deadline)))
         elif self._slice_ms != _SLICE_MS:
@@ -82,10 +87,32 @@ class Channel:
                 head = socket.recv()
             except zmq.Again:
                 self._look_around(deadline, "was not answered")
+                if SYSTEM_CLOCK.now() >= ask_again:
+                    # The connection may have broken and come back: then the answer went nowhere.
+                    self._follow_up(request, Kind.ASK_AGAIN)
+                    ask_again += self._link.heartbeat_s
                 continue
             reply = Reply.decode(head, receive_rest(socket))
             if reply.id == request_id or reply.id == 0:
                 return reply
+            self._drop(reply)
+
+    def _last_word(self, request_id: int, timeout: CallTimeoutError) -> Reply:
+        """What the server says of a call that was given up: it tells waiting from running, or has just finished."""
+        deadline = SYSTEM_CLOCK.now() + _LAST_WORD_S
+        while SYSTEM_CLOCK.now() < deadline:
+            self._set_slice(self._remaining_ms(deadline))
+            try:
+                reply = Reply.decode(self._socket.recv(), receive_rest(self._socket))
+            except zmq.Again:
+                break
+            if reply.id == request_id:
+                return reply
+            self._drop(reply)
+        raise timeout
+
+    def _drop(self, reply: Reply) -> None:
+        if reply.kind != Kind.CANCELLED:
             self.stale += 1
 
     def _look_around(self, deadline: float, what: str) -> None:
@@ -105,12 +132,13 @@ class Channel:
             raise CallTimeoutError(f"the call {what} in time; {self._link.endpoint} is {self._link.state}")
         self._set_slice(min(_SLICE_MS, remaining_ms))
 
-    def _forget(self, request: Request) -> None:
+    def _follow_up(self, request: Request, kind: Kind) -> None:
+        """Say something more about a request that was sent."""
         try:
-            cancel = Request(Kind.CANCEL, request.id, request.client, request.path, b"\xc0")
-            send_frames(self._socket, cancel.encode(), zmq.NOBLOCK)
+            message = Request(kind, request.id, request.client, request.path, b"\xc0", (), request.trail)
+            send_frames(self._socket, message.encode(), zmq.NOBLOCK)
         except (zmq.ZMQError, OneLinerError):
-            # The connection is gone, and the call's own error, which is on its way, says more.
+            # The connection is gone; the call's own error, or the next look around, says so.
             return
 
     def _remaining_ms(self, deadline: float) -> int:

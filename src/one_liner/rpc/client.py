@@ -102,6 +102,9 @@ class RpcClient:
         finally:
             self._give_back(channel)
         value = self._codec.decode(reply.body, reply.buffers)
+        if reply.kind == Kind.CANCELLED:
+            given_up = error_of(value)
+            raise type(given_up)(f"{path}: no answer within {limit_s} s. {given_up}", **given_up.details)
         if reply.kind == Kind.RESULT:
             offset_s, error_s = self._link.offset
             return reply.stamp.shifted(offset_s, error_s), value

@@ -69,6 +69,10 @@ class Crew:
             self._started = None
             return True
 
+    def leads(self, term: int) -> bool:
+        """Whether the lead is still that of this term."""
+        return self._term == term
+
     def employ(self, duty: Duty) -> None:
         """Run something on a thread that has nothing else to do; a new one if there is none."""
         with self._lock:

@@ -18,7 +18,7 @@ import types
 import unicodedata
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
 
@@ -148,7 +148,7 @@ class Exposure:
         self._known: dict[tuple[str, str], Target] = {}
         self._known_nested: dict[tuple[str, str], tuple[tuple[_Witness, ...], Target]] = {}
 
-    def add(self, name: str, obj: Any, concurrent: bool | Iterable[str] = ()) -> None:
+    def add(self, name: str, obj: Any, concurrent: bool | Iterable[str] = (), own_thread: bool = False) -> None:
         """Serve `obj` as `name`.
 
         Args:
@@ -156,6 +156,7 @@ class Exposure:
             obj: any object, module, function or class.
             concurrent: True when everything of it may run beside everything else; or the names of those methods and
                 properties that may. A nested one is written `stage.position`; naming `stage` frees all below it.
+            own_thread: everything else of it has to be used on one and the same thread.
 
         Raises:
             ConfigurationError: the name cannot be or is taken, `obj` cannot be served, or `concurrent` names
@@ -164,7 +165,9 @@ class Exposure:
         check_name(name)
         if obj is None or issubclass(type(obj), _INTERNALS):
             raise ConfigurationError(f"{name!r} cannot be served: it is {_a(type(obj).__name__)}")
-        beside = _beside(name, obj, concurrent)
+        beside: frozenset[str] | Literal[True] = True
+        if concurrent is not True:
+            beside = check_members("concurrent", name, obj, concurrent or ())
         carrier = _carrier(obj)
         with self._changing:
             if name in self._entries:
@@ -172,6 +175,7 @@ class Exposure:
             lane = self._lanes.get(id(carrier))
             if lane is None:
                 lane = self._lanes[id(carrier)] = _ServedLane(name, carrier)
+            lane.own_thread = lane.own_thread or own_thread
             self._replace({**self._entries, name: _Entry(name, obj, lane, beside)})
 
     def remove(self, name: str) -> None:
@@ -217,6 +221,17 @@ class Exposure:
         if entry is None:
             raise self._unknown(name)
         return entry.obj
+
+    def object_key(self, name: str) -> Hashable:
+        """What all names of one object have in common, and no other object has.
+
+        Raises:
+            UnknownObjectError: nothing is served under this name.
+        """
+        entry = self._entries.get(name)
+        if entry is None:
+            raise self._unknown(name)
+        return entry.lane
 
     # -- finding --
 
@@ -498,18 +513,27 @@ def check_name(name: str) -> None:
             raise ConfigurationError(f"{_quoted(name)} cannot be a name: it holds {character!r}")
 
 
-def _beside(name: str, obj: Any, concurrent: bool | Iterable[str]) -> frozenset[str] | Literal[True]:
-    if isinstance(concurrent, bool):
-        return True if concurrent else frozenset()
-    if isinstance(concurrent, str):
-        raise ConfigurationError(f"concurrent of {name!r} is a list of names: concurrent=[{concurrent!r}]")
-    names = frozenset(concurrent)
+def check_members(what: str, name: str, obj: Any, members: Iterable[str]) -> frozenset[str]:
+    """Names of methods and properties that an object has.
+
+    Args:
+        what: what is being declared about them, for the message.
+        name: of the object.
+        obj: the object.
+        members: their names, dotted for those of nested objects.
+
+    Raises:
+        ConfigurationError: it has none of such a name.
+    """
+    if isinstance(members, str):
+        raise ConfigurationError(f"{what} of {name!r} is a list of names: {what}=[{members!r}]")
+    names = frozenset(members)
     for path in names:
         missing = _missing_step(obj, str(path).split("."))
         if missing is not None:
             owner, step = missing
             raise ConfigurationError(
-                f"concurrent of {name!r} names {_quoted(path)}, which it does not have; "
+                f"{what} of {name!r} names {_quoted(path)}, which it does not have; "
                 f"{_hint(step, member_names(owner), 'known')}"
             )
     return names

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 from typing import NamedTuple
 
 import zmq
@@ -55,6 +56,8 @@ class Forwarder:
         self._context = context
         self.socket = open_socket(context, zmq.DEALER, heartbeat_s=heartbeat_s, ipv6=endpoint.is_ipv6)
         self.socket.setsockopt(zmq.IMMEDIATE, 1)
+        # The same name after a reconnect, so that an answer that was under way finds us.
+        self.socket.setsockopt(zmq.ROUTING_ID, b"h" + os.urandom(12))
         self.socket.connect(str(endpoint))
 
     def forward(self, asker: Asker, request: Request) -> None:
@@ -63,8 +66,8 @@ class Forwarder:
         Raises:
             RouterDownError: the hop cannot be reached.
         """
-        if request.kind == Kind.CANCEL:
-            self._cancel(asker, request)
+        if request.kind in (Kind.CANCEL, Kind.ASK_AGAIN):
+            self._follow_up(asker, request)
             return
         if self.link.ready:
             self._send(asker, request)
@@ -73,6 +76,10 @@ class Forwarder:
             raise self.down()
         patience_s = HEARTBEATS_TO_LOSS * self.link.heartbeat_s
         self._parked.append((self._clock.now() + patience_s, asker, request))
+
+    def knows(self, asker: Asker) -> bool:
+        """Whether somebody waits for an answer from there."""
+        return asker in self._asked.values() or any(item[1] == asker for item in self._parked)
 
     def collect(self) -> tuple[Asker, list[Buffer]] | None:
         """The next reply that came back, addressed to whom it is for; None when it is for nobody (any more)."""
@@ -144,14 +151,16 @@ class Forwarder:
         self._session = self.link.session
         self._asked[forward_id] = asker
 
-    def _cancel(self, asker: Asker, request: Request) -> None:
-        self._parked = [item for item in self._parked if item[1] != asker]
+    def _follow_up(self, asker: Asker, request: Request) -> None:
+        """Something about a request that was passed on: under the id that it has there."""
+        if request.kind == Kind.CANCEL:
+            self._parked = [item for item in self._parked if item[1] != asker]
         for forward_id, other in self._asked.items():
             if other == asker:
                 try:
                     send_frames(self.socket, request._replace(id=forward_id).encode(), zmq.NOBLOCK)
                 except zmq.Again:
-                    _log.debug("router %s is not there to hear of a cancelled call", self.name)
+                    _log.debug("router %s is not there to hear of a call it has", self.name)
                 return
 
     def _interrupted(self) -> OneLinerError:

@@ -16,7 +16,7 @@ class Job:
     """A request that was found permissible and waits to be carried out, once.
 
     Attributes:
-        peer: the connection to answer.
+        peer: the connection to answer; None when nobody asked.
         id: of the request.
         where: what it does, for people: `stage.move`.
         who: for whom, for people.
@@ -26,7 +26,7 @@ class Job:
     __slots__ = ("_act", "id", "lane", "peer", "since", "where", "who")
 
     def __init__(
-        self, peer: bytes, request_id: int, where: str, who: str, lane: Lane | None, act: Callable[[], Any]
+        self, peer: bytes | None, request_id: int, where: str, who: str, lane: Lane | None, act: Callable[[], Any]
     ) -> None:
         self.peer = peer
         self.id = request_id
@@ -49,7 +49,9 @@ class Job:
             return error_reply(self.id, error, codec, clock, self.where)
 
 
-def error_reply(request_id: int, error: BaseException, codec: Codec, clock: Clock, where: str = "") -> list[Buffer]:
+def error_reply(
+    request_id: int, error: BaseException, codec: Codec, clock: Clock, where: str = "", kind: Kind = Kind.ERROR
+) -> list[Buffer]:
     """The frames that tell a client what went wrong."""
     body, buffers = codec.encode(fault_of(error, codec, where))
-    return Reply(Kind.ERROR, request_id, Stamp(clock.now()), body, buffers).encode()
+    return Reply(kind, request_id, Stamp(clock.now()), body, buffers).encode()

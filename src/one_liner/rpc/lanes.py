@@ -11,6 +11,8 @@ from collections import deque
 from threading import Lock
 from typing import NamedTuple, Protocol
 
+from one_liner.rpc.home import Home
+
 
 class Occupant(Protocol):
     """Who may be in a lane, or wait for it."""
@@ -35,12 +37,20 @@ class Holder(NamedTuple):
 
 
 class Lane:
-    """One object's queue. All methods may be called from any thread and return at once."""
+    """One object's queue. All methods may be called from any thread and return at once.
 
-    __slots__ = ("_holder", "_lock", "_since", "_waiting", "name")
+    Attributes:
+        name: of the object.
+        own_thread: whether the object always has to be used on the same thread.
+        home: that thread, or the one it stays on for the time being; changed only by whoever has the lane.
+    """
+
+    __slots__ = ("_holder", "_lock", "_since", "_waiting", "home", "name", "own_thread")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.own_thread = False
+        self.home: Home | None = None
         self._lock = Lock()
         self._holder: Occupant | None = None
         self._since = 0.0

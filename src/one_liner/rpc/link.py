@@ -86,6 +86,7 @@ class Link:
         heartbeat_s: interval of the heartbeats.
         codec: for what heartbeats carry.
         clock: the reader's clock.
+        vouches: further clients that live, by number with their names: those whose requests we pass on.
     """
 
     def __init__(
@@ -98,12 +99,13 @@ class Link:
         heartbeat_s: float,
         codec: Codec,
         clock: Clock = SYSTEM_CLOCK,
+        vouches: Callable[[], dict[int, str]] = dict,
     ) -> None:
         self.endpoint = endpoint
         self.heartbeat_s = heartbeat_s
         self._context = context
         self._name, self._client = name, client
-        self._codec, self._clock = codec, clock
+        self._codec, self._clock, self._vouches = codec, clock, vouches
         self._changed = Condition()
         self._state = State.CONNECTING
         self._failure: OneLinerError | None = None
@@ -279,7 +281,7 @@ class Link:
             # Inside one process libzmq does not connect again by itself.
             self._disconnect()
             self._socket, self._monitor = self._connect()
-        body, _ = self._codec.encode(self._name)
+        body, _ = self._codec.encode([self._name, self.heartbeat_s, self._vouches()])
         request = Request(Kind.HEARTBEAT, next(self._ids), self._client, "", body)
         try:
             send_frames(self._socket, request.encode(), zmq.NOBLOCK)

@@ -10,28 +10,32 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from threading import Event, Lock
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import zmq
 
 from one_liner.clock import SYSTEM_CLOCK, Clock
 from one_liner.errors import (
-    BadArgumentsError,
+    AnswerLostError,
+    BusyTimeoutError,
+    CallTimeoutError,
     LoopError,
     MalformedError,
+    NotReceivedError,
     OneLinerError,
     ServerClosedError,
-    UnknownObjectError,
     VersionMismatchError,
 )
-from one_liner.rpc.crew import PATIENCE_S, Crew
+from one_liner.rpc.dispatch import Dispatcher
 from one_liner.rpc.exposure import Exposure
 from one_liner.rpc.forwarder import Asker, Forwarder
 from one_liner.rpc.job import Job, error_reply
-from one_liner.rpc.lanes import Lane, Occupant
-from one_liner.rpc.named import NamedCalls
+from one_liner.rpc.journal import Journal, Verdict
+from one_liner.rpc.lanes import Holder, Lane, Occupant
+from one_liner.rpc.sessions import Sessions
+from one_liner.rpc.workshop import Workshop
 from one_liner.transport.endpoints import Endpoint
 from one_liner.transport.sockets import (
     BoundSocket,
@@ -45,18 +49,9 @@ from one_liner.transport.sockets import (
 from one_liner.wire.codec import Buffer, Codec
 from one_liner.wire.messages import MAX_HOPS, ROUTE_SEPARATOR, Kind, Reply, Request, Stamp, version_reply
 
-Control = Callable[..., Any]
-_MAX_CLIENTS: Final = 10_000
 _STOP_TIMEOUT_S: Final = 1.0
 _LOOK_AFTER_MS: Final = 250  # how often requests that wait for a hop are looked after
 _log = logging.getLogger("one_liner.rpc.server")
-
-
-class _Client(NamedTuple):
-    """Who sends heartbeats: what they call themselves, and the connection they come on."""
-
-    name: str
-    heart: bytes
 
 
 class RpcServer:
@@ -67,9 +62,9 @@ class RpcServer:
         endpoint: where clients connect.
         server: random number of this server.
         name: for the messages that name it.
+        dispatcher: tells what a request means.
         exposure: what may be reached.
-        named_calls: what may be called by name.
-        controls: what the server itself can be asked, by word; each takes the path and keyword arguments.
+        sessions: who the clients are.
         hello: what heartbeats are answered with.
         codec: turns values into bytes and back.
         heartbeat_s: how often libzmq asks a client whether it lives.
@@ -86,17 +81,17 @@ class RpcServer:
         *,
         server: int,
         name: str,
+        dispatcher: Dispatcher,
         exposure: Exposure,
-        named_calls: NamedCalls,
-        controls: Mapping[str, Control],
+        sessions: Sessions,
         hello: Callable[[], dict[str, Any]],
         codec: Codec,
         heartbeat_s: float,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._server, self._name = server, name
-        self._exposure, self._named_calls = exposure, named_calls
-        self._controls, self._hello = controls, hello
+        self._dispatcher, self._exposure, self._sessions = dispatcher, exposure, sessions
+        self._hello = hello
         self._codec, self._clock = codec, clock
         self._context = context
         local = endpoint.protocol == "inproc"
@@ -115,21 +110,16 @@ class RpcServer:
         self._errands: deque[Callable[[], None]] = deque()
         self._forwarders: dict[str, Forwarder] = {}
         self._active: dict[tuple[bytes, int], Job] = {}
-        self._clients: dict[int, _Client] = {}
+        self._journal = Journal()
         self._poller: zmq.Poller | None = None
-        self._slow: set[str] = set()
-        self._crew = Crew(f"rpc {self._bound.endpoint}", self._lead)
+        self._workshop = Workshop(f"rpc {self._bound.endpoint}", self._lead, self._hand_in, codec, clock)
         self._closing = False
         self._running = False
         self._released = Event()
-        self._answers: dict[int, Callable[[Request, bytes, int], bool]] = {
-            Kind.CALL: self._on_call,
-            Kind.GET: self._on_get,
-            Kind.SET: self._on_set,
-            Kind.CALL_NAMED: self._on_call_named,
-            Kind.CONTROL: self._on_control,
+        self._notices: dict[int, Callable[[Request, bytes], None]] = {
             Kind.HEARTBEAT: self._on_heartbeat,
             Kind.CANCEL: self._on_cancel,
+            Kind.ASK_AGAIN: self._on_ask_again,
         }
 
     @property
@@ -140,12 +130,15 @@ class RpcServer:
     def run(self) -> None:
         """Start answering."""
         self._running = True
-        self._crew.start()
+        self._workshop.start()
 
     def resume(self, occupant: Occupant) -> None:
         """Run a job that was just given its lane by somebody who has other things to do."""
-        if isinstance(occupant, Job):
-            self._crew.employ(lambda: self._work(occupant))
+        self._workshop.resume(occupant)
+
+    def at_home(self, lane: Lane, duty: Callable[[], None]) -> None:
+        """Do something on the one thread that an object has to be used on, for whoever has its lane."""
+        self._workshop.at_home(lane, duty)
 
     def add_forwarder(self, forwarder: Forwarder) -> None:
         """Open a way to another server, under `forwarder.name`."""
@@ -184,7 +177,7 @@ class RpcServer:
         if self._running:
             self._leave_errand(lambda: None)
             self._released.wait(_STOP_TIMEOUT_S)
-            self._crew.stop(_STOP_TIMEOUT_S)
+            self._workshop.stop(_STOP_TIMEOUT_S)
         else:
             self._release()
         with self._door_lock:
@@ -236,8 +229,8 @@ class RpcServer:
             return True
         try:
             request = Request.decode(head, buffers)
-            answer = self._answers.get(request.kind)
-            if answer is None:
+            notice = self._notices.get(request.kind)
+            if notice is None and not self._dispatcher.understands(request.kind):
                 raise MalformedError(f"there is no request of kind {request.kind}")
         except VersionMismatchError:
             self._send(peer, version_reply(head))
@@ -246,14 +239,26 @@ class RpcServer:
             self._complain(peer, head, buffers, error)
             return True
         try:
-            if request.trail:
-                check_trail(request.trail, self._server, self._name, request.path)
-            if self._forwarders and ROUTE_SEPARATOR in request.path and self._forward(peer, request):
-                return True
-            return answer(request, peer, term)
+            if notice is None:
+                return self._take(request, peer, term)
+            if not self._forward(peer, request):
+                notice(request, peer)
         except OneLinerError as error:
             self._send(peer, error_reply(request.id, error, self._codec, self._clock, request.path))
+        return True
+
+    def _take(self, request: Request, peer: bytes, term: int) -> bool:
+        """Have a request carried out, here or elsewhere, once. False when this thread was overtaken meanwhile."""
+        verdict = self._journal.admit(peer, request.id)
+        if verdict is not Verdict.NEW:
+            if (peer, request.id) not in self._active:
+                self._answer_again(peer, request.id, verdict)
             return True
+        if request.trail:
+            check_trail(request.trail, self._server, self._name, request.path)
+        if self._forward(peer, request):
+            return True
+        return self._run(self._dispatcher.job(request, peer, self._clock.now()), peer, term)
 
     def _complain(self, peer: bytes, head: bytes, buffers: list[Buffer], error: MalformedError) -> None:
         _log.warning("%s: a peer sent %d bytes that are no request: %s", self.endpoint, len(head), error)
@@ -266,148 +271,99 @@ class RpcServer:
         self._router.send(peer, zmq.SNDMORE)
         send_frames(self._router, frames)
 
-    # --- kinds of requests -------------------------------------------------------------------------------------------
+    # --- requests that ask for nothing to be done ---------------------------------------------------------------------
 
-    def _on_call(self, request: Request, peer: bytes, term: int) -> bool:
-        attr_name, args, kwargs = self._parts(request, (str, list, dict))
-        return self._call(request, peer, term, request.path, attr_name, args, kwargs)
-
-    def _on_call_named(self, request: Request, peer: bytes, term: int) -> bool:
-        args, kwargs = self._parts(request, (list, dict))
-        named = self._named_calls.get(request.path)
-        args, kwargs = named.with_arguments(args, kwargs)
-        return self._call(request, peer, term, named.obj_name, named.attr_name, args, kwargs)
-
-    def _call(
-        self,
-        request: Request,
-        peer: bytes,
-        term: int,
-        path: str,
-        attr_name: str,
-        args: list[Any],
-        kwargs: dict[str, Any],
-    ) -> bool:
-        if not all(type(key) is str for key in kwargs):
-            raise MalformedError("arguments by name need names that are text")
-        exposure = self._exposure
-        target = exposure.resolve(path, attr_name)
-        return self._run(request, peer, term, target.where, target.lane, lambda: exposure.call(target, args, kwargs))
-
-    def _on_get(self, request: Request, peer: bytes, term: int) -> bool:
-        (attr_name,) = self._parts(request, (str,))
-        exposure = self._exposure
-        target = exposure.resolve(request.path, attr_name)
-        return self._run(request, peer, term, target.where, target.lane, lambda: exposure.read(target))
-
-    def _on_set(self, request: Request, peer: bytes, term: int) -> bool:
-        attr_name, value = self._parts(request, (str, object))
-        exposure = self._exposure
-        target = exposure.resolve(request.path, attr_name)
-        return self._run(request, peer, term, target.where, target.lane, lambda: exposure.write(target, value))
-
-    def _on_control(self, request: Request, peer: bytes, term: int) -> bool:
-        word, arguments = self._parts(request, (str, dict))
-        control = self._controls.get(word)
-        if control is None:
-            raise UnknownObjectError(f"a server cannot be asked to {word!r}")
-        trail, path = (*request.trail, self._server), request.path
-
-        def act() -> Any:
-            try:
-                return control(path, trail=trail, **arguments)
-            except TypeError as error:
-                if error.__traceback__ is not None and error.__traceback__.tb_next is None:
-                    raise BadArgumentsError(f"{word}: {error}") from None
-                raise
-
-        return self._run(request, peer, term, f"server.{word}", None, act)
-
-    def _on_heartbeat(self, request: Request, peer: bytes, term: int) -> bool:
-        name = self._codec.decode(request.body, request.buffers)
-        # The one that has been silent for longest is forgotten first; all it loses is its name, and a goodbye.
-        self._clients.pop(request.client, None)
-        if len(self._clients) >= _MAX_CLIENTS:
-            del self._clients[next(iter(self._clients))]
-        self._clients[request.client] = _Client(str(name)[:200], peer)
+    def _on_heartbeat(self, request: Request, peer: bytes) -> None:
+        try:
+            name, heartbeat_s, vouched = self._codec.decode(request.body, request.buffers)
+            clients = {int(client): str(title) for client, title in vouched.items()}
+            heartbeat_s = float(heartbeat_s)
+        except (TypeError, ValueError, AttributeError):
+            raise MalformedError("this heartbeat cannot be read") from None
+        now = self._clock.now()
+        self._sessions.heard(request.client, str(name), peer, heartbeat_s, now)
+        for client, title in clients.items():
+            self._sessions.heard(client, title, peer, heartbeat_s, now)
         body, _ = self._codec.encode(self._hello())
-        self._send(peer, Reply(Kind.RESULT, request.id, Stamp(self._clock.now()), body).encode())
-        return True
+        self._send(peer, Reply(Kind.RESULT, request.id, Stamp(now), body).encode())
 
-    def _on_cancel(self, request: Request, peer: bytes, term: int) -> bool:
+    def _on_cancel(self, request: Request, peer: bytes) -> None:
+        """Withdraw a job that waits; say in any case what it waits for, or that it runs."""
         job = self._active.get((peer, request.id))
-        if job is not None and job.lane is not None and job.lane.withdraw(job):
+        if job is None:
+            return  # It was answered; the answer is on its way.
+        now = self._clock.now()
+        holder = None if job.lane is None else job.lane.holder
+        error: OneLinerError
+        if job.lane is not None and job.lane.withdraw(job):
             del self._active[peer, request.id]
-            _log.info("%s for %s was given up before it began", job.where, job.who)
-        return True
+            error = BusyTimeoutError(
+                f"{job.where} did not run, it was withdrawn: {job.lane.name!r} is at work with {holder}"
+                f" since {now - holder.since:.1f} s"
+                if holder is not None
+                else f"{job.where} did not run",
+                **({} if holder is None else _facts(holder, now)),
+            )
+        else:
+            error = CallTimeoutError(f"{job.where} still runs, for {now - job.since:.1f} s now", where=job.where)
+        self._send(peer, error_reply(request.id, error, self._codec, self._clock, job.where, Kind.CANCELLED))
 
-    def _parts(self, request: Request, types: tuple[type, ...]) -> Any:
-        parts = self._codec.decode(request.body, request.buffers)
-        if (
-            not isinstance(parts, list)
-            or len(parts) != len(types)
-            or not all(isinstance(part, kind) for part, kind in zip(parts, types, strict=True))
-        ):
-            raise MalformedError("the parts of this request are not what its kind needs")
-        return parts
+    def _on_ask_again(self, request: Request, peer: bytes) -> None:
+        """Somebody waits for an answer that may have been lost: give it again, and do nothing again."""
+        if (peer, request.id) in self._active:
+            return  # It is being carried out; the answer will come.
+        self._answer_again(peer, request.id, self._journal.admit(peer, request.id))
+
+    def _answer_again(self, peer: bytes, request_id: int, verdict: Verdict) -> None:
+        frames = self._journal.answer(peer, request_id)
+        error: OneLinerError
+        if frames is not None:
+            self._send(peer, list(frames))
+            return
+        if verdict is Verdict.NEW:
+            # Admitted by having been asked after: should it still arrive, it will not be carried out.
+            error = NotReceivedError("the call was lost on the way; it did not run, and will not")
+        else:
+            error = AnswerLostError(
+                "the call was received before, and its answer fell out of the journal; it may or may not have run"
+            )
+        self._send(peer, error_reply(request_id, error, self._codec, self._clock))
 
     # --- carrying out ------------------------------------------------------------------------------------------------
 
-    def _run(
-        self, request: Request, peer: bytes, term: int, where: str, lane: Lane | None, act: Callable[[], Any]
-    ) -> bool:
-        """Carry a request out: in place, on a worker, or later when its lane is free."""
-        key = (peer, request.id)
-        if key in self._active:
-            return True  # It is being carried out; asking twice does not make it two.
-        client = self._clients.get(request.client)
-        who = f"client {request.client:x}" if client is None else client.name
-        job = Job(peer, request.id, where, who, lane, act)
-        now = job.since = self._clock.now()
+    def perform(self, path: str, attr_name: str, who: str) -> None:
+        """Call something of a served object on nobody's behalf; what it raises goes to the log. From any thread."""
+        target = self._exposure.resolve(path, attr_name)
+        job = Job(None, 0, target.where, who, target.lane, lambda: self._exposure.call(target, [], {}))
+        if job.lane is None or job.lane.enter(job, self._clock.now()):
+            self._workshop.resume(job)
+
+    def _run(self, job: Job, peer: bytes, term: int) -> bool:
+        """Carry a job out. False when this thread was overtaken meanwhile."""
+        key = (peer, job.id)
+        job.since = self._clock.now()
         self._active[key] = job
-        if lane is not None and not lane.enter(job, now):
-            return True
-        if where in self._slow:
-            self._crew.employ(lambda: self._work(job))
-            return True
-        self._crew.begin()
-        frames = job.perform(self._codec, self._clock)
-        if not self._crew.end(term):
-            self._slow.add(where)
-            self._hand_in(job, frames)
-            following = self._leave(job)
-            if following is not None:
-                self._work(following)
-            return False
+        frames = self._workshop.carry_out(job, term)
+        if frames is None:
+            return self._workshop.leads(term)
         del self._active[key]
-        following = self._leave(job)
-        self._send(peer, frames)
-        if following is not None:
-            self._crew.employ(lambda: self._work(following))
+        self._answer(peer, job.id, frames)
         return True
 
-    def _work(self, job: Job | None) -> None:
-        """Carry out a job that has its lane, and those that waited behind it. On a worker."""
-        while job is not None:
-            began = self._clock.now()
-            frames = job.perform(self._codec, self._clock)
-            if self._clock.now() - began < PATIENCE_S:
-                self._slow.discard(job.where)
-            self._hand_in(job, frames)
-            job = self._leave(job)
-
-    def _leave(self, job: Job) -> Job | None:
-        following = None if job.lane is None else job.lane.leave(self._clock.now())
-        if isinstance(following, Job):
-            return following
-        return None
+    def _answer(self, peer: bytes, request_id: int, frames: list[Buffer]) -> None:
+        """Give an answer, and keep it in case it gets lost."""
+        self._journal.record(peer, request_id, frames, self._clock.now())
+        self._send(peer, frames)
 
     def _hand_in(self, job: Job, frames: list[Buffer]) -> None:
         """Have the leader send an answer that was made elsewhere."""
+        peer = job.peer
+        if peer is None:
+            return
 
         def send() -> None:
-            if self._active.pop((job.peer, job.id), None) is not None:
-                self._send(job.peer, frames)
+            if self._active.pop((peer, job.id), None) is not None:
+                self._answer(peer, job.id, frames)
 
         self._leave_errand(send)
 
@@ -425,18 +381,24 @@ class RpcServer:
 
     def _forward(self, peer: bytes, request: Request) -> bool:
         """Pass a request on if its path leads elsewhere."""
+        if not self._forwarders or ROUTE_SEPARATOR not in request.path:
+            return False
         name, _, rest = request.path.partition(ROUTE_SEPARATOR)
         forwarder = self._forwarders.get(name)
         if forwarder is None:
             return False
-        forwarder.forward(Asker(peer, request.id), request._replace(path=rest, trail=(*request.trail, self._server)))
+        asker = Asker(peer, request.id)
+        request = request._replace(path=rest, trail=(*request.trail, self._server))
+        if request.kind == Kind.ASK_AGAIN and not forwarder.knows(asker):
+            return False  # It was answered from there, and the answer is in our own journal.
+        forwarder.forward(asker, request)
         return True
 
     def _pass_back(self, forwarder: Forwarder) -> None:
         answered = forwarder.collect()
         if answered is not None:
             asker, frames = answered
-            self._send(asker.peer, frames)
+            self._answer(asker.peer, asker.id, frames)
 
     def _refresh(self, forwarder: Forwarder) -> None:
         if forwarder.socket.closed:
@@ -465,16 +427,20 @@ class RpcServer:
         self._released.set()
 
     def _say_goodbye(self) -> None:
-        for job in tuple(self._active.values()):
+        for (peer, _), job in tuple(self._active.items()):
             begun = job.lane is None or not job.lane.withdraw(job)
             fate = "may or may not have run to its end" if begun else "did not run"
             error = ServerClosedError(f"{self.endpoint} was closed; {job.where} {fate}")
-            self._send(job.peer, error_reply(job.id, error, self._codec, self._clock, job.where))
+            self._send(peer, error_reply(job.id, error, self._codec, self._clock, job.where))
         self._active.clear()
         for forwarder in self._forwarders.values():
             self._abandon(forwarder)
-        for client in self._clients.values():
-            self._send(client.heart, Reply(Kind.GOODBYE, 0, Stamp(self._clock.now()), b"\xc0").encode())
+        for heart in self._sessions.hearts():
+            self._send(heart, Reply(Kind.GOODBYE, 0, Stamp(self._clock.now()), b"\xc0").encode())
+
+
+def _facts(holder: Holder, now: float) -> dict[str, Any]:
+    return {"running": holder.occupant.where, "who": holder.occupant.who, "for_s": now - holder.since}
 
 
 def check_trail(trail: tuple[int, ...], server: int, name: str, path: str) -> None:

@@ -11,10 +11,10 @@ import logging
 import time
 from collections.abc import Callable
 from threading import Event, Lock, Thread, current_thread
-from typing import Final
+from typing import Any, Final, Protocol
 
 from one_liner.clock import Clock
-from one_liner.rpc.lanes import Occupant
+from one_liner.rpc.lanes import Lane, Occupant
 from one_liner.streams.registry import Stream, StreamRegistry
 from one_liner.streams.schedule import Schedule
 from one_liner.streams.suffering import Suffering
@@ -25,22 +25,30 @@ _SHORT_SLEEP_S: Final = 0.02
 _log = logging.getLogger("one_liner.streams.ticker")
 
 
+class Hands(Protocol):
+    """Threads that act on objects."""
+
+    def resume(self, occupant: Occupant) -> None:
+        """Carry out a call that waited in a lane while a tick had it."""
+
+    def at_home(self, lane: Lane, duty: Callable[[], None]) -> None:
+        """Do something on the one thread that an object has to be used on."""
+
+
 class Tickers:
     """The tickers of a server, one per frequency that is asked for. May be used from any thread.
 
     Args:
         registry: which streams there are.
         fanout: where samples go.
-        resume: runs a call that waited in a lane while a tick had it.
+        hands: carry out what a ticker has no time for.
         clock: the server's clock.
     """
 
-    def __init__(
-        self, registry: StreamRegistry, fanout: Fanout, resume: Callable[[Occupant], None], clock: Clock
-    ) -> None:
+    def __init__(self, registry: StreamRegistry, fanout: Fanout, hands: Hands, clock: Clock) -> None:
         self._registry = registry
         self._fanout = fanout
-        self._resume = resume
+        self._hands = hands
         self._clock = clock
         self._lock = Lock()
         self._tickers: dict[float, Ticker] = {}
@@ -61,7 +69,7 @@ class Tickers:
                 if frequency_hz not in self._tickers:
                     publisher = self._fanout.publisher(hears_subscriptions=True)
                     self._tickers[frequency_hz] = Ticker(
-                        frequency_hz, self._registry, publisher, self._resume, self._clock, self._retire
+                        frequency_hz, self._registry, publisher, self._hands, self._clock, self._retire
                     )
             for ticker in self._tickers.values():
                 ticker.wake()
@@ -95,14 +103,14 @@ class Ticker:
         frequency_hz: float,
         registry: StreamRegistry,
         publisher: Publisher,
-        resume: Callable[[Occupant], None],
+        hands: Hands,
         clock: Clock,
         retire: Callable[[Ticker], bool],
     ) -> None:
         self.frequency_hz = frequency_hz
         self._registry = registry
         self._publisher = publisher
-        self._resume = resume
+        self._hands = hands
         self._clock = clock
         self._retire = retire
         self._changed = Event()
@@ -175,13 +183,19 @@ class Ticker:
 
     def _serve(self, stream: Stream, deadline: float) -> None:
         """One tick of one stream."""
-        source, started = stream.source, self._clock.now()
-        if source is None:
+        if stream.source is None:
             return
-        lane, act = source.turn()
-        if lane is not None and not lane.try_enter(stream, started):
+        lane, act = stream.source.turn()
+        if lane is not None and not lane.try_enter(stream, self._clock.now()):
             stream.ledger.skipped_busy(str(lane.holder or lane.name))
-            return
+        elif lane is not None and lane.own_thread:
+            self._hands.at_home(lane, lambda: self._sample(stream, deadline, lane, act))
+        else:
+            self._sample(stream, deadline, lane, act)
+
+    def _sample(self, stream: Stream, deadline: float, lane: Lane | None, act: Callable[[], Any]) -> None:
+        """Call the function in the lane that was taken, and broadcast what it gives."""
+        started = self._clock.now()
         try:
             value = act()
         except BaseException as error:
@@ -194,7 +208,7 @@ class Ticker:
         if lane is not None:
             following = lane.leave(self._clock.now())
             if following is not None:
-                self._resume(following)
+                self._hands.resume(following)
         took = ended - started
         stream.timing.ticked(started, deadline, took)
         if took * self.frequency_hz > 1.0:

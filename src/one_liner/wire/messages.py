@@ -51,7 +51,9 @@ class Kind(IntEnum):
     HEARTBEAT = 6
     """Are you there? `body` names the client; the answer is a `Hello`."""
     CANCEL = 7
-    """Forget the request with this id if it has not started. There is no reply."""
+    """Forget the request with this id if it has not begun. The answer is `CANCELLED`, unless it was answered."""
+    ASK_AGAIN = 8
+    """What became of the request with this id? Its answer comes again, if it has one; nothing is done again."""
 
     RESULT = 64
     """The answer; `body` is the value."""
@@ -61,6 +63,8 @@ class Kind(IntEnum):
     """We speak another version; `body` is UTF-8 text. Readable by every version."""
     GOODBYE = 67
     """The server closes in good order; sent unasked."""
+    CANCELLED = 68
+    """The answer to `CANCEL`; `body` is a fault that says whether the call was withdrawn, or still runs."""
 
     SAMPLE = 128
     """One sample of a stream."""
@@ -111,7 +115,8 @@ class Request(NamedTuple):
 
     Attributes:
         kind: one of the requests of `Kind`.
-        id: chosen by the sender, unique per connection; the reply repeats it.
+        id: chosen by the sender, growing on each connection; the reply repeats it. One that came before is not done
+            again.
         client: random number of the client that asked first, the same through all hops.
         path: route and name: `laser`, `rig.stage`, `north/laser`.
         body: encoded arguments.

@@ -1,0 +1,161 @@
+"""From a request to a job: what it means, and whether this client may have it done now.
+
+No sockets here: a request comes in decoded, a `Job` or an error goes out. Whoever runs the jobs is `rpc.server`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from one_liner.errors import BadArgumentsError, MalformedError, UnknownObjectError
+from one_liner.rpc.exposure import Exposure, Target
+from one_liner.rpc.job import Job
+from one_liner.rpc.lanes import Lane
+from one_liner.rpc.lease import Leases
+from one_liner.rpc.named import NamedCalls
+from one_liner.rpc.rules import RuleBook
+from one_liner.rpc.sessions import Sessions
+from one_liner.wire.codec import Codec
+from one_liner.wire.messages import Kind, Request
+
+Control = Callable[..., Any]
+
+
+class Dispatcher:
+    """Knows what is served, and to whom.
+
+    Args:
+        server: random number of this server.
+        exposure: what may be reached.
+        named_calls: what may be called by name.
+        rules: what is urgent, what only reads.
+        leases: who has exclusive control of what.
+        sessions: who the clients are.
+        controls: what the server itself can be asked, by word; each takes the path, the trail of servers that the
+            request has passed, the client, and keyword arguments.
+        codec: reads the bodies of requests.
+    """
+
+    def __init__(
+        self,
+        *,
+        server: int,
+        exposure: Exposure,
+        named_calls: NamedCalls,
+        rules: RuleBook,
+        leases: Leases,
+        sessions: Sessions,
+        controls: Mapping[str, Control],
+        codec: Codec,
+    ) -> None:
+        self._server = server
+        self._exposure = exposure
+        self._named_calls = named_calls
+        self._rules = rules
+        self._leases = leases
+        self._sessions = sessions
+        self._controls = controls
+        self._codec = codec
+        self._readers: dict[int, Callable[[Request, bytes, float], Job]] = {
+            Kind.CALL: self._call,
+            Kind.GET: self._get,
+            Kind.SET: self._set,
+            Kind.CALL_NAMED: self._call_named,
+            Kind.CONTROL: self._control,
+        }
+
+    def understands(self, kind: int) -> bool:
+        """Whether this kind of request asks for something to be done."""
+        return kind in self._readers
+
+    def job(self, request: Request, peer: bytes, now: float) -> Job:
+        """What a request asks for.
+
+        Args:
+            request: of a kind that is understood.
+            peer: the connection to answer.
+            now: on the server's timeline.
+
+        Raises:
+            MalformedError: its body is not what its kind needs.
+            UnknownObjectError, UnknownAttributeError, NotExposedError: there is no such thing to reach.
+            LeasedError: somebody else has exclusive control.
+        """
+        return self._readers[request.kind](request, peer, now)
+
+    def _call(self, request: Request, peer: bytes, now: float) -> Job:
+        attr_name, args, kwargs = self._parts(request, (str, list, dict))
+        return self._calling(request, peer, now, request.path, attr_name, args, kwargs)
+
+    def _call_named(self, request: Request, peer: bytes, now: float) -> Job:
+        args, kwargs = self._parts(request, (list, dict))
+        named = self._named_calls.get(request.path)
+        args, kwargs = named.with_arguments(args, kwargs)
+        return self._calling(request, peer, now, named.obj_name, named.attr_name, args, kwargs)
+
+    def _calling(
+        self,
+        request: Request,
+        peer: bytes,
+        now: float,
+        path: str,
+        attr_name: str,
+        args: list[Any],
+        kwargs: dict[str, Any],
+    ) -> Job:
+        if not all(type(key) is str for key in kwargs):
+            raise MalformedError("arguments by name need names that are text")
+        exposure = self._exposure
+        target = exposure.resolve(path, attr_name)
+        if self._leases and not (self._rules.only_reads(target.where) or self._rules.is_urgent(target.where)):
+            self._check_lease(request, target, now)
+        return self._job(request, peer, target.where, target.lane, lambda: exposure.call(target, args, kwargs))
+
+    def _get(self, request: Request, peer: bytes, now: float) -> Job:
+        (attr_name,) = self._parts(request, (str,))
+        exposure = self._exposure
+        target = exposure.resolve(request.path, attr_name)
+        return self._job(request, peer, target.where, target.lane, lambda: exposure.read(target))
+
+    def _set(self, request: Request, peer: bytes, now: float) -> Job:
+        attr_name, value = self._parts(request, (str, object))
+        exposure = self._exposure
+        target = exposure.resolve(request.path, attr_name)
+        if self._leases:
+            self._check_lease(request, target, now)
+        return self._job(request, peer, target.where, target.lane, lambda: exposure.write(target, value))
+
+    def _control(self, request: Request, peer: bytes, now: float) -> Job:
+        word, arguments = self._parts(request, (str, dict))
+        control = self._controls.get(word)
+        if control is None:
+            raise UnknownObjectError(f"a server cannot be asked to {word!r}")
+        trail, path, client = (*request.trail, self._server), request.path, request.client
+
+        def act() -> Any:
+            try:
+                return control(path, trail=trail, client=client, **arguments)
+            except TypeError as error:
+                if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+                    raise BadArgumentsError(f"{word}: {error}") from None
+                raise
+
+        return self._job(request, peer, f"server.{word}", None, act)
+
+    def _job(self, request: Request, peer: bytes, where: str, lane: Lane | None, act: Callable[[], Any]) -> Job:
+        return Job(peer, request.id, where, self._sessions.name_of(request.client), lane, act)
+
+    def _check_lease(self, request: Request, target: Target, now: float) -> None:
+        key = self._exposure.object_key(target.where.partition(".")[0])
+        self._leases.check(key, request.client, target.where, now)
+
+    def _parts(self, request: Request, types: tuple[type, ...]) -> Any:
+        parts = self._codec.decode(request.body, request.buffers)
+        if (
+            not isinstance(parts, list)
+            or len(parts) != len(types)
+            or not all(isinstance(part, kind) for part, kind in zip(parts, types, strict=True))
+        ):
+            raise MalformedError("the parts of this request are not what its kind needs")
+        return parts

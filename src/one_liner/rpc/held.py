@@ -1,0 +1,81 @@
+"""A lease, as the client has it: exclusive control that is given back at the end of a `with`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event
+from types import TracebackType
+from typing import Any, Self
+
+from one_liner.errors import LeaseLostError, OneLinerError
+
+Control = Callable[..., Any]
+
+
+class HeldLease:
+    """Exclusive control of an object, or of a whole server, while this client lives.
+
+    All others may read, and nothing else. Another thread looks once per heartbeat whether it is still ours.
+
+    Args:
+        name: the object; "" for the whole server.
+        control: asks the server.
+        heartbeat_s: how often to look.
+
+    Attributes:
+        name: the object.
+    """
+
+    def __init__(self, name: str, control: Control, heartbeat_s: float) -> None:
+        self.name = name
+        self._control = control
+        self._heartbeat_s = heartbeat_s
+        self._ended = Event()
+        self._reason: OneLinerError | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether it is still ours, as far as is known here."""
+        return not self._ended.is_set()
+
+    def check(self) -> None:
+        """Raise if it is ours no longer.
+
+        Raises:
+            LeaseLostError: an operator took it, or our heartbeats did not arrive.
+            ServerLostError, …: the server is gone, and the lease with it.
+        """
+        if self._reason is not None:
+            raise self._reason
+
+    def release(self) -> None:
+        """Give it back. Any number of times; nothing is raised when it was lost before."""
+        if not self._ended.is_set():
+            self._ended.set()
+            self._control(self.name, "give_lease_back")
+
+    def wait_lost(self) -> OneLinerError:
+        """Look until it is lost or given back. Gives the reason; StopIteration when it was given back."""
+        while not self._ended.wait(self._heartbeat_s):
+            try:
+                if self._control(self.name, "holds_lease"):
+                    continue
+                self._reason = LeaseLostError(f"exclusive control of {self.name or 'the server'!r} was lost")
+            except OneLinerError as error:
+                self._reason = error
+            if not self._ended.is_set():
+                self._ended.set()
+                return self._reason
+        raise StopIteration
+
+    def stop(self) -> None:
+        """Look no longer; the server ends the lease when our heartbeats stop."""
+        self._ended.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()

@@ -1,0 +1,94 @@
+"""What was answered, so that nothing has to be done twice for an answer that was lost.
+
+Every request that acts is admitted once. When the same one comes again, because a connection broke and its client asks
+what became of it, the answer is given from here. The journal is bounded in entries, bytes and age; what has fallen out
+is still known to have been admitted, and is refused rather than done again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from enum import Enum
+from typing import Final, NamedTuple
+
+MAX_ENTRIES: Final = 10_000
+MAX_BYTES: Final = 64 * 1024 * 1024
+MAX_AGE_S: Final = 300.0
+_MAX_PEERS: Final = 10_000
+
+Frames = Sequence[bytes | bytearray | memoryview]
+
+
+class Verdict(Enum):
+    """What is known of a request."""
+
+    NEW = "new"
+    """It has not been here; it is now."""
+    ANSWERED = "answered"
+    """It was answered, and the answer is here."""
+    KNOWN = "known"
+    """It was admitted before, and there is no answer here: not yet, or not any more."""
+
+
+class _Entry(NamedTuple):
+    frames: Frames
+    size_bytes: int
+    at: float
+
+
+class Journal:
+    """The answers of one server. Used by one thread, the one that leads.
+
+    Args:
+        max_entries: how many answers are kept.
+        max_bytes: how large they may be together; one that is larger alone is not kept.
+        max_age_s: for how long.
+    """
+
+    def __init__(
+        self, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES, max_age_s: float = MAX_AGE_S
+    ) -> None:
+        self._max_entries, self._max_bytes, self._max_age_s = max_entries, max_bytes, max_age_s
+        self._entries: OrderedDict[tuple[bytes, int], _Entry] = OrderedDict()
+        self._bytes = 0
+        self._highest: OrderedDict[bytes, int] = OrderedDict()
+
+    def admit(self, peer: bytes, request_id: int) -> Verdict:
+        """Ask whether a request may be carried out. Ids of one peer grow; one at or below the highest is an old one."""
+        highest = self._highest.get(peer)
+        if highest is None:
+            if len(self._highest) >= _MAX_PEERS:
+                self._highest.popitem(last=False)
+        elif request_id <= highest:
+            return Verdict.ANSWERED if (peer, request_id) in self._entries else Verdict.KNOWN
+        self._highest[peer] = request_id
+        return Verdict.NEW
+
+    def record(self, peer: bytes, request_id: int, frames: Frames, now: float) -> None:
+        """Keep an answer."""
+        size = len(frames[0])
+        for index in range(1, len(frames)):
+            size += memoryview(frames[index]).nbytes
+        if size > self._max_bytes:
+            return
+        self._entries[peer, request_id] = _Entry(frames, size, now)
+        self._bytes += size
+        self._forget(now)
+
+    def answer(self, peer: bytes, request_id: int) -> Frames | None:
+        """The answer that was given, if it is still here."""
+        entry = self._entries.get((peer, request_id))
+        return None if entry is None else entry.frames
+
+    def _forget(self, now: float) -> None:
+        entries = self._entries
+        while entries:
+            oldest = next(iter(entries.values()))
+            if (
+                len(entries) <= self._max_entries
+                and self._bytes <= self._max_bytes
+                and now - oldest.at <= self._max_age_s
+            ):
+                return
+            self._bytes -= entries.popitem(last=False)[1].size_bytes

@@ -1,0 +1,124 @@
+"""Exclusive control of an object, or of a whole server, for as long as a client lives.
+
+Whoever holds a lease may do everything; all others may read. The lease ends when it is given back, when its holder's
+heartbeats stop, or when an operator takes it by force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from threading import Lock
+from typing import Final, NamedTuple
+
+from one_liner.errors import LeasedError
+
+WHOLE_SERVER: Final = ""
+
+
+class Lease(NamedTuple):
+    """Who controls what.
+
+    Attributes:
+        name: of the object, as it was asked for; "" for the whole server.
+        client: random number of the holder.
+        who: what the holder calls itself.
+        since: when it was taken, on the server's timeline.
+    """
+
+    name: str
+    client: int
+    who: str
+    since: float
+
+    @property
+    def title(self) -> str:
+        """What is held, for people."""
+        return repr(self.name) if self.name else "the whole server"
+
+
+class Leases:
+    """All leases of a server. May be used from any thread.
+
+    Objects are told apart by a key that all names of one object share.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._held: dict[Hashable, Lease] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._held)
+
+    def take(self, key: Hashable, lease: Lease, *, force: bool = False) -> list[Lease]:
+        """Take a lease; the holder may take it again.
+
+        Args:
+            key: of the object; `WHOLE_SERVER` for everything, which needs everything to be free.
+            lease: what is to be held.
+            force: take it from whoever has it.
+
+        Returns:
+            The leases that were taken from others.
+
+        Raises:
+            LeasedError: somebody else holds it, and `force` was not said.
+        """
+        with self._lock:
+            in_the_way = {
+                other: held
+                for other, held in self._held.items()
+                if held.client != lease.client and (WHOLE_SERVER in (other, key) or other == key)
+            }
+            if in_the_way and not force:
+                raise refusal(next(iter(in_the_way.values())), f"a lease of {lease.title}", lease.since)
+            for other in in_the_way:
+                del self._held[other]
+            self._held[key] = lease
+            return list(in_the_way.values())
+
+    def give_back(self, key: Hashable, client: int) -> bool:
+        """End a lease. False when this client does not hold it (any more)."""
+        with self._lock:
+            held = self._held.get(key)
+            if held is None or held.client != client:
+                return False
+            del self._held[key]
+            return True
+
+    def check(self, key: Hashable, client: int, where: str, now: float) -> None:
+        """Refuse what somebody else's lease forbids.
+
+        Raises:
+            LeasedError: naming the holder.
+        """
+        for held in (self._held.get(key), self._held.get(WHOLE_SERVER)):
+            if held is not None and held.client != client:
+                raise refusal(held, where, now)
+
+    def held_by(self, client: int) -> list[str]:
+        """The names of what a client holds."""
+        with self._lock:
+            return [held.name for held in self._held.values() if held.client == client]
+
+    def all(self) -> list[Lease]:
+        """Every lease."""
+        with self._lock:
+            return list(self._held.values())
+
+    def end_those_of_the_dead(self, lives: Callable[[int], bool]) -> list[Lease]:
+        """End the leases of clients that do not live any more, and tell which those were."""
+        with self._lock:
+            ended = [(key, held) for key, held in self._held.items() if not lives(held.client)]
+            for key, _ in ended:
+                del self._held[key]
+            return [held for _, held in ended]
+
+
+def refusal(held: Lease, what: str, now: float) -> LeasedError:
+    """The error of whoever finds a lease in the way."""
+    return LeasedError(
+        f"{what} is refused: {held.who} has had exclusive control of {held.title} for {now - held.since:.1f} s",
+        holder=held.who,
+        object=held.name,
+        for_s=now - held.since,
+    )

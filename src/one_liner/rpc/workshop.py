@@ -1,0 +1,143 @@
+"""Where a job is carried out: in place on the thread that leads, at its object's home, or on a worker.
+
+In place when the object's lane is free and the object has no home; and then the rest of the crew watches the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+
+from one_liner.clock import Clock
+from one_liner.rpc.crew import PATIENCE_S, Crew
+from one_liner.rpc.home import Home
+from one_liner.rpc.job import Job
+from one_liner.rpc.lanes import Lane, Occupant
+from one_liner.wire.codec import Buffer, Codec
+
+
+class Workshop:
+    """The threads that act on the objects of a server.
+
+    Args:
+        name: of the threads.
+        lead: serves the socket, as `Crew` wants it.
+        hand_in: takes an answer that was not made on the leading thread.
+        codec: writes answers.
+        clock: the server's clock.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        lead: Callable[[int], None],
+        hand_in: Callable[[Job, list[Buffer]], None],
+        codec: Codec,
+        clock: Clock,
+    ) -> None:
+        self._crew = Crew(name, lead)
+        self._hand_in = hand_in
+        self._codec, self._clock = codec, clock
+        self._lock = Lock()
+        self._homes: set[Home] = set()
+        self._stopping = False
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._crew.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Send everybody home. False when some are stuck in somebody's driver."""
+        with self._lock:
+            self._stopping = True
+            homes, self._homes = self._homes, set()
+        for home in homes:
+            home.leave()
+        return self._crew.stop(timeout_s)
+
+    def carry_out(self, job: Job, term: int) -> list[Buffer] | None:
+        """Have a job carried out, now or when its lane is free. For the thread that leads.
+
+        Returns:
+            The answer, when it was made in place; otherwise None, and it will be handed in. After None, the caller has
+            to look whether it still leads.
+        """
+        lane = job.lane
+        if lane is not None:
+            if not lane.enter(job, self._clock.now()):
+                return None
+            if lane.home is not None or lane.own_thread:
+                self._post(job)
+                return None
+        self._crew.begin()
+        frames = job.perform(self._codec, self._clock)
+        if not self._crew.end(term):
+            self._overtaken(job, frames)
+            return None
+        self._leave(lane)
+        return frames
+
+    def leads(self, term: int) -> bool:
+        """Whether the thread of this term still leads."""
+        return self._crew.leads(term)
+
+    def resume(self, occupant: Occupant) -> None:
+        """Carry out what was just given its lane. From any thread, which does not wait."""
+        if isinstance(occupant, Job):
+            self._post(occupant)
+
+    def at_home(self, lane: Lane, duty: Callable[[], None]) -> None:
+        """Do something on the thread that an object has to be used on, for whoever has its lane."""
+        home = lane.home
+        if home is None:
+            home = lane.home = self._settle(permanent=lane.own_thread)
+            self._crew.employ(home.live)
+        home.post(duty)
+
+    def _post(self, job: Job) -> None:
+        """Have a job that has its lane carried out elsewhere: at home, or by any worker."""
+        lane = job.lane
+        if lane is None or (lane.home is None and not lane.own_thread):
+            self._crew.employ(lambda: self._work(job))
+            return
+        self.at_home(lane, lambda: self._work(job))
+
+    def _settle(self, *, permanent: bool) -> Home:
+        home = Home(permanent)
+        with self._lock:
+            if self._stopping:
+                home.leave()
+            else:
+                self._homes.add(home)
+        return home
+
+    def _overtaken(self, job: Job, frames: list[Buffer]) -> None:
+        """The lead was taken over meanwhile: this thread goes on as the home of the object that was so slow."""
+        self._hand_in(job, frames)
+        lane = job.lane
+        if lane is None:
+            return
+        home = lane.home = self._settle(permanent=False)
+        self._leave(lane)
+        home.live()
+
+    def _work(self, job: Job) -> None:
+        """Carry out a job that has its lane. On a worker, or at home."""
+        began = self._clock.now()
+        frames = job.perform(self._codec, self._clock)
+        self._hand_in(job, frames)
+        lane = job.lane
+        if lane is None:
+            return
+        home = lane.home
+        if home is not None and home.outlived(self._clock.now() - began < PATIENCE_S):
+            lane.home = None
+            with self._lock:
+                self._homes.discard(home)
+            home.leave()
+        self._leave(lane)
+
+    def _leave(self, lane: Lane | None) -> None:
+        following = None if lane is None else lane.leave(self._clock.now())
+        if following is not None:
+            self.resume(following)
