@@ -23,6 +23,7 @@ class Job:
         lane: the lane it needs, or None when it may run beside others.
     """
 
+    is_tick = False
     __slots__ = ("_act", "id", "lane", "peer", "since", "where", "who")
 
     def __init__(

@@ -1,13 +1,15 @@
 """The queue of one object.
 
-An instrument does one thing at a time. Whatever wants it, a call or the tick of a stream, enters its lane first:
-calls wait in the order they came, ticks never wait. Whoever leaves is told who comes next and hands the lane over, so
-nobody can slip in between.
+An instrument does one thing at a time. Whatever wants it, a call or the tick of a stream, enters its lane first. Calls
+wait in the order they came. A tick that finds a call there is skipped; one that finds another tick there waits behind
+it, without a thread, so that two streams of one object do not starve each other. Whoever leaves is told who comes next
+and hands the lane over, so nobody can slip in between.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from threading import Lock
 from typing import NamedTuple, Protocol
 
@@ -24,6 +26,29 @@ class Occupant(Protocol):
     @property
     def who(self) -> str:
         """For whom: the name of a client, or of a stream."""
+
+    @property
+    def is_tick(self) -> bool:
+        """Whether it is a tick, which is over soon, and not a call."""
+
+
+class TickInLine(NamedTuple):
+    """A tick that waits behind another one.
+
+    Attributes:
+        where: what it does.
+        who: for which stream.
+        act: does it, and gives the lane up.
+    """
+
+    where: str
+    who: str
+    act: Callable[[], None]
+
+    @property
+    def is_tick(self) -> bool:
+        """It is."""
+        return True
 
 
 class Holder(NamedTuple):

@@ -132,9 +132,9 @@ class RpcServer:
         self._running = True
         self._workshop.start()
 
-    def resume(self, occupant: Occupant) -> None:
-        """Run a job that was just given its lane by somebody who has other things to do."""
-        self._workshop.resume(occupant)
+    def resume(self, lane: Lane, occupant: Occupant) -> None:
+        """Carry out what was just given its lane by somebody who has other things to do."""
+        self._workshop.resume(lane, occupant)
 
     def at_home(self, lane: Lane, duty: Callable[[], None]) -> None:
         """Do something on the one thread that an object has to be used on, for whoever has its lane."""
@@ -335,8 +335,7 @@ class RpcServer:
         """Call something of a served object on nobody's behalf; what it raises goes to the log. From any thread."""
         target = self._exposure.resolve(path, attr_name)
         job = Job(None, 0, target.where, who, target.lane, lambda: self._exposure.call(target, [], {}))
-        if job.lane is None or job.lane.enter(job, self._clock.now()):
-            self._workshop.resume(job)
+        self._workshop.perform(job)
 
     def _run(self, job: Job, peer: bytes, term: int) -> bool:
         """Carry a job out. False when this thread was overtaken meanwhile."""

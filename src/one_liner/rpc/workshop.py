@@ -12,7 +12,7 @@ from one_liner.clock import Clock
 from one_liner.rpc.crew import PATIENCE_S, Crew
 from one_liner.rpc.home import Home
 from one_liner.rpc.job import Job
-from one_liner.rpc.lanes import Lane, Occupant
+from one_liner.rpc.lanes import Lane, Occupant, TickInLine
 from one_liner.wire.codec import Buffer, Codec
 
 
@@ -67,7 +67,7 @@ class Workshop:
             if not lane.enter(job, self._clock.now()):
                 return None
             if lane.home is not None or lane.own_thread:
-                self._post(job)
+                self.resume(lane, job)
                 return None
         self._crew.begin()
         frames = job.perform(self._codec, self._clock)
@@ -81,10 +81,20 @@ class Workshop:
         """Whether the thread of this term still leads."""
         return self._crew.leads(term)
 
-    def resume(self, occupant: Occupant) -> None:
+    def resume(self, lane: Lane, occupant: Occupant) -> None:
         """Carry out what was just given its lane. From any thread, which does not wait."""
         if isinstance(occupant, Job):
-            self._post(occupant)
+            self._post(lane, lambda: self._work(occupant))
+        elif isinstance(occupant, TickInLine):
+            self._post(lane, occupant.act)
+
+    def perform(self, job: Job) -> None:
+        """Carry out a job that is not the leading thread's business. From any thread, which does not wait."""
+        lane = job.lane
+        if lane is None:
+            self._crew.employ(lambda: self._work(job))
+        elif lane.enter(job, self._clock.now()):
+            self.resume(lane, job)
 
     def at_home(self, lane: Lane, duty: Callable[[], None]) -> None:
         """Do something on the thread that an object has to be used on, for whoever has its lane."""
@@ -94,13 +104,12 @@ class Workshop:
             self._crew.employ(home.live)
         home.post(duty)
 
-    def _post(self, job: Job) -> None:
-        """Have a job that has its lane carried out elsewhere: at home, or by any worker."""
-        lane = job.lane
-        if lane is None or (lane.home is None and not lane.own_thread):
-            self._crew.employ(lambda: self._work(job))
-            return
-        self.at_home(lane, lambda: self._work(job))
+    def _post(self, lane: Lane, duty: Callable[[], None]) -> None:
+        """Have something that has its lane carried out elsewhere: at home, or by any worker."""
+        if lane.home is None and not lane.own_thread:
+            self._crew.employ(duty)
+        else:
+            self.at_home(lane, duty)
 
     def _settle(self, *, permanent: bool) -> Home:
         home = Home(permanent)
@@ -139,5 +148,5 @@ class Workshop:
 
     def _leave(self, lane: Lane | None) -> None:
         following = None if lane is None else lane.leave(self._clock.now())
-        if following is not None:
-            self.resume(following)
+        if lane is not None and following is not None:
+            self.resume(lane, following)

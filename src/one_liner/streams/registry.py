@@ -90,6 +90,8 @@ class Stream:
         self.ledger = SourceLedger()
         self.overruns = 0
         self.feeder: Feeder | None = None
+        self.in_line = False
+        """Whether a tick of it waits for its lane; there is never more than one."""
         self.serializer = serializer
         self._codec = codec
         self._origin = origin
@@ -99,6 +101,8 @@ class Stream:
         self._sequence = 0
         self._last: tuple[float, list[Buffer]] | None = None
         self._removed = False
+
+    is_tick = True
 
     @property
     def where(self) -> str:

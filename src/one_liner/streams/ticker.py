@@ -1,7 +1,8 @@
 """Periodic streams: one thread per frequency, absolute deadlines.
 
-A ticker calls the functions of its frequency one after the other at each deadline. It never waits for an object: if the
-lane is taken, the tick of that stream is skipped and counted, and the neighbours keep their time. A function that takes
+A ticker calls the functions of its frequency one after the other at each deadline. It never waits for an object: if a
+call has the lane, the tick of that stream is skipped and counted; if a tick of another frequency has it, somebody else
+carries ours out right behind it; in any case the neighbours keep their time. A function that takes
 longer than its period costs ticks, which are counted, and never moves the grid.
 """
 
@@ -14,7 +15,7 @@ from threading import Event, Lock, Thread, current_thread
 from typing import Any, Final, Protocol
 
 from one_liner.clock import Clock
-from one_liner.rpc.lanes import Lane, Occupant
+from one_liner.rpc.lanes import Lane, Occupant, TickInLine
 from one_liner.streams.registry import Stream, StreamRegistry
 from one_liner.streams.schedule import Schedule
 from one_liner.streams.suffering import Suffering
@@ -28,8 +29,8 @@ _log = logging.getLogger("one_liner.streams.ticker")
 class Hands(Protocol):
     """Threads that act on objects."""
 
-    def resume(self, occupant: Occupant) -> None:
-        """Carry out a call that waited in a lane while a tick had it."""
+    def resume(self, lane: Lane, occupant: Occupant) -> None:
+        """Carry out what waited in a lane while a tick had it."""
 
     def at_home(self, lane: Lane, duty: Callable[[], None]) -> None:
         """Do something on the one thread that an object has to be used on."""
@@ -186,12 +187,32 @@ class Ticker:
         if stream.source is None:
             return
         lane, act = stream.source.turn()
-        if lane is not None and not lane.try_enter(stream, self._clock.now()):
-            stream.ledger.skipped_busy(str(lane.holder or lane.name))
-        elif lane is not None and lane.own_thread:
+        if lane is None:
+            self._sample(stream, deadline, None, act)
+            return
+        if not lane.try_enter(stream, self._clock.now()) and not self._enter_behind_tick(stream, deadline, lane, act):
+            return
+        if lane.own_thread:
             self._hands.at_home(lane, lambda: self._sample(stream, deadline, lane, act))
         else:
             self._sample(stream, deadline, lane, act)
+
+    def _enter_behind_tick(self, stream: Stream, deadline: float, lane: Lane, act: Callable[[], Any]) -> bool:
+        """Get in line if it is a tick that has the lane, otherwise skip. True when the lane came free meanwhile."""
+        holder = lane.holder
+        if holder is not None and (stream.in_line or not holder.occupant.is_tick):
+            stream.ledger.skipped_busy(str(holder))
+            return False
+
+        def act_later() -> None:
+            stream.in_line = False
+            self._sample(stream, deadline, lane, act)
+
+        stream.in_line = True
+        if lane.enter(TickInLine(stream.where, stream.who, act_later), self._clock.now()):
+            stream.in_line = False
+            return True
+        return False
 
     def _sample(self, stream: Stream, deadline: float, lane: Lane | None, act: Callable[[], Any]) -> None:
         """Call the function in the lane that was taken, and broadcast what it gives."""
@@ -208,7 +229,7 @@ class Ticker:
         if lane is not None:
             following = lane.leave(self._clock.now())
             if following is not None:
-                self._hands.resume(following)
+                self._hands.resume(lane, following)
         took = ended - started
         stream.timing.ticked(started, deadline, took)
         if took * self.frequency_hz > 1.0:
