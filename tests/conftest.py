@@ -19,6 +19,7 @@ import hypothesis
 import pytest
 import zmq
 import zmq.asyncio
+import zmq.utils.garbage
 
 LEAK_GRACE_S = 3.0
 POLL_INTERVAL_S = 0.005
@@ -105,6 +106,18 @@ def _threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)}
 
 
+def _wake_garbage_collector() -> None:
+    """pyzmq lets go of what was sent uncopied on a thread of its own, which it keeps for the life of the process."""
+    sender, receiver = (zmq.Context.instance().socket(zmq.PAIR) for _ in range(2))
+    sender.bind("inproc://wake-garbage-collector")
+    receiver.connect("inproc://wake-garbage-collector")
+    sender.send(memoryview(bytes(1 << 20)), copy=False)
+    receiver.recv(copy=False)
+    poll_until(lambda: not zmq.utils.garbage.gc.refs, what="pyzmq to let go of the memory")
+    sender.close(0)
+    receiver.close(0)
+
+
 @pytest.fixture(scope="session")
 def _socket_watch() -> Iterator[_SocketWatch]:
     # The process-wide contexts keep their I/O threads for ever: they belong to the first test's "before".
@@ -112,6 +125,7 @@ def _socket_watch() -> Iterator[_SocketWatch]:
     zmq.Context(zmq.asyncio.Context.instance()).socket(zmq.PAIR).close(0)
     watch = _SocketWatch()
     watch.install()
+    _wake_garbage_collector()
     yield watch
     watch.uninstall()
 
