@@ -85,7 +85,7 @@ class Hop:
             RouterDownError: it cannot be reached.
             LoopError: it leads back to one of the trail.
         """
-        if self.link.state not in (State.CONNECTING, State.CONNECTED):
+        if self.link.state not in (State.CONNECTING, State.CONNECTED) or self.link.absence() is not None:
             raise self.forwarder.down()
         try:
             return self._rpc.ask(Kind.CONTROL, "", [word, {}], timeout_s, trail)[1]

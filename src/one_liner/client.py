@@ -176,7 +176,10 @@ class RouterClient:
         return self._rpc.stale_replies
 
     def on_state(self, callback: Callable[[State], Any]) -> Callback[State]:
-        """Call a function at every change of `state`, on a thread of its own. Close what it returns to stop that."""
+        """Call a function with `state`, now and at every change, on a thread of its own.
+
+        Close what it returns to stop that.
+        """
         self._check_usable()
         changes: Changes[State] = Changes()
 
@@ -185,6 +188,7 @@ class RouterClient:
             changes.close()
 
         self._link.listen(changes.put)
+        changes.put(self._link.state)
         return self._keep(Callback("state", callback, changes.get, stop))
 
     def wait_until_connected(self, timeout_s: float | None = None) -> None:
@@ -579,7 +583,8 @@ class RouterClient:
             self._check_usable()
             subscription = self._subscriptions.get(name)
             if subscription is not None:
-                subscription.reconfigure(storage)
+                if subscription.reconfigure(storage) and self._receiver is not None:
+                    self._receiver.add(subscription)
                 return subscription
             if self._receiver is None:
                 self._receiver = Receiver(self._context, self._link, self._broadcast_port, self._codec, self._clock)

@@ -27,7 +27,8 @@ class OneLinerError(Exception):
     code: ClassVar[str] = "error"
 
     def __init__(self, message: str = "", **details: Any) -> None:
-        super().__init__(message)
+        # Not super(): builtin types that some errors also are (UnicodeDecodeError, zmq.Again) want other arguments.
+        Exception.__init__(self, message)
         self.message = message
         self.details: dict[str, Any] = details
 

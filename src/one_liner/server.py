@@ -10,7 +10,6 @@ import logging
 import os
 import socket
 import sys
-import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from threading import Event, Lock, Thread, current_thread
 from types import TracebackType
@@ -493,15 +492,14 @@ class RouterServer:
                 value cannot travel; then nothing is broadcast.
         """
         written = serializer_of(serializer, self._codec, allow_pickle=self._allow_pickle)
-        stream = self._registry.find(name)
-        if stream is None or stream.kind is not StreamKind.MANUAL or stream.serializer != written:
-            stream = Stream(name, StreamKind.MANUAL, written, self._codec, self._id, source_text="the application")
-            self._add(stream)
+        stream = self._find_or_add(
+            Stream(name, StreamKind.MANUAL, written, self._codec, self._id, source_text="the application")
+        )
         clock, send = self._clock, self._push.send
 
         def push_at(timestamp: float, data: Any) -> bool:
             """Broadcast `data`, measured at `timestamp`; False when it was not."""
-            if not stream.enabled:
+            if not stream.active:
                 return False
             return stream.push(data, timestamp, clock, send)
 
@@ -546,7 +544,7 @@ class RouterServer:
         self._check_open()
         publisher = self._fanout.publisher()
         with closing_on_error(publisher):
-            stream.feeder = StreamRelay(
+            relay = stream.feeder = StreamRelay(
                 stream,
                 self._context,
                 publisher,
@@ -557,8 +555,9 @@ class RouterServer:
                 clock=self._clock,
                 log_chatter=log_chatter,
             )
-        with closing_on_error(stream.feeder):
+        with closing_on_error(relay):
             self._add(stream)
+            relay.start()
 
     def enable_stream(self, name: str) -> None:
         """Have a stream run.
@@ -702,13 +701,24 @@ class RouterServer:
         )
 
     def _add(self, stream: Stream) -> None:
-        prefix, separator, _ = stream.name.partition(ROUTE_SEPARATOR)
         with self._lock:
-            self._check_open()
-            if separator and prefix in self._hops:
-                raise ConfigurationError(f"streams named {prefix}/… are those of router {prefix!r}")
+            self._check_addable(stream)
             replaced = self._registry.add(stream)
         self._dismiss(replaced)
+
+    def _find_or_add(self, stream: Stream) -> Stream:
+        with self._lock:
+            self._check_addable(stream)
+            used, replaced = self._registry.find_or_add(stream)
+        if used is stream:
+            self._dismiss(replaced)
+        return used
+
+    def _check_addable(self, stream: Stream) -> None:
+        self._check_open()
+        prefix, separator, _ = stream.name.partition(ROUTE_SEPARATOR)
+        if separator and prefix in self._hops:
+            raise ConfigurationError(f"streams named {prefix}/… are those of router {prefix!r}")
 
     def _dismiss(self, stream: Stream | None) -> None:
         """Tidy up behind a stream that was removed or replaced, and have everybody look again."""
@@ -759,7 +769,6 @@ class RouterServer:
             "give_lease_back": lambda path, client, **_: self._leases.give_back(self._lease_key(path), client),
             "holds_lease": lambda path, client, **_: path in self._leases.held_by(client),
             "leases": lambda path, **_: self.leases(),
-            "last_sample": self._last_sample,
             "publish_marker": self._publish_marker,
             "running_calls": lambda path, **_: self.running_calls(),
             "version": lambda path, **_: __version__,
@@ -819,15 +828,16 @@ class RouterServer:
     ) -> None:
         self.add_stream(path, frequency_hz, obj_name, attr_name, args, kwargs, enabled, on_demand=on_demand)
 
-    def _last_sample(self, path: str, trail: tuple[int, ...], **_: Any) -> dict[str, Any]:
-        time_made, frames = self._registry.get(path).last()
-        return {"age_s": self._clock.now() - time_made, "frames": list(frames)}
-
-    def _publish_marker(self, path: str, trail: tuple[int, ...], **_: Any) -> None:
-        if not path.rpartition(ROUTE_SEPARATOR)[2].startswith(MARKER):
+    def _publish_marker(self, path: str, **_: Any) -> None:
+        """Publish under a name that a subscriber made up behind that of a stream: its last sample, if there is one."""
+        name, separator, _token = path.partition(MARKER)
+        if not separator:
             raise MalformedError("this is no marker")
+        stream = self._registry.find(name)
+        if stream is not None and stream.repeat(topic_of(path)):
+            return
         now = Stamp(self._clock.now())
-        marker = SampleMessage(Kind.SAMPLE, 0, self._id, Encoding.RAW, now, time.time(), b"")
+        marker = SampleMessage(Kind.MARKER, 0, self._id, Encoding.RAW, now, self._clock.wall(), b"")
         self._push.send(marker.encode(topic_of(path)))
 
     def _take_lease(self, path: str, client: int, force: bool = False, **_: Any) -> None:

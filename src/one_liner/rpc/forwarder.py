@@ -51,14 +51,27 @@ class Forwarder:
         self._asked: dict[int, Asker] = {}
         self._parked: list[tuple[float, Asker, Request]] = []
         self._session: int | None = None
-        endpoint = link.endpoint
-        heartbeat_s = None if endpoint.protocol == "inproc" else link.heartbeat_s
         self._context = context
-        self.socket = open_socket(context, zmq.DEALER, heartbeat_s=heartbeat_s, ipv6=endpoint.is_ipv6)
-        self.socket.setsockopt(zmq.IMMEDIATE, 1)
+        self._local = link.endpoint.protocol == "inproc"
         # The same name after a reconnect, so that an answer that was under way finds us.
-        self.socket.setsockopt(zmq.ROUTING_ID, b"h" + os.urandom(12))
+        self._routing_id = b"h" + os.urandom(12)
+        self._connect()
+
+    def _connect(self) -> None:
+        endpoint = self.link.endpoint
+        heartbeat_s = None if self._local else self.link.heartbeat_s
+        self.socket = open_socket(self._context, zmq.DEALER, heartbeat_s=heartbeat_s, ipv6=endpoint.is_ipv6)
+        self.socket.setsockopt(zmq.IMMEDIATE, 1)
+        self.socket.setsockopt(zmq.ROUTING_ID, self._routing_id)
         self.socket.connect(str(endpoint))
+
+    def reconnect(self) -> bool:
+        """Inside one process libzmq does not connect again by itself. True when the socket is another one now."""
+        if not self._local or not self.link.ready or self._session in (None, self.link.session):
+            return False
+        self.socket.close()
+        self._connect()
+        return True
 
     def forward(self, asker: Asker, request: Request) -> None:
         """Pass a request on, its path already without our name.

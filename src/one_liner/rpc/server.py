@@ -112,6 +112,7 @@ class RpcServer:
         self._active: dict[tuple[bytes, int], Job] = {}
         self._journal = Journal()
         self._poller: zmq.Poller | None = None
+        self._look_due = 0.0
         self._workshop = Workshop(f"rpc {self._bound.endpoint}", self._lead, self._hand_in, codec, clock)
         self._closing = False
         self._running = False
@@ -211,10 +212,9 @@ class RpcServer:
             for forwarder in self._forwarders.values():
                 if forwarder.socket in ready:
                     self._pass_back(forwarder)
-                elif not ready:
-                    self._refresh(forwarder)
-            if self._router in ready:
-                return True
+            self._look_after_hops()
+            if self._router in ready or self._poller is None:
+                return self._router in ready
         return False
 
     def _receive(self, term: int) -> bool:
@@ -399,9 +399,20 @@ class RpcServer:
             asker, frames = answered
             self._answer(asker.peer, asker.id, frames)
 
+    def _look_after_hops(self) -> None:
+        """By the clock: a server that is never idle must not forget who waits for a hop that does not come."""
+        now = self._clock.now()
+        if now < self._look_due:
+            return
+        self._look_due = now + _LOOK_AFTER_MS / 1000
+        for forwarder in self._forwarders.values():
+            self._refresh(forwarder)
+
     def _refresh(self, forwarder: Forwarder) -> None:
         if forwarder.socket.closed:
             return
+        if forwarder.reconnect():
+            self._poller = None
         for asker, error in forwarder.refresh():
             self._send(asker.peer, error_reply(asker.id, error, self._codec, self._clock))
 

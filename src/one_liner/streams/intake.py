@@ -1,4 +1,4 @@
-"""A SUB socket that knows when its connection was broken, and bounds in bytes what waits in it.
+"""A SUB socket that knows when its connection was broken.
 
 Used by whoever receives samples: a client's receiver and the relays of a server. Belongs to one thread.
 """
@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import zmq
 
-from one_liner.transport.fanout import MAX_WAITING_BYTES, MAX_WAITING_MESSAGES
+from one_liner.errors import ConfigurationError
+from one_liner.transport.fanout import MAX_WAITING_MESSAGES
 from one_liner.transport.sockets import Context, Socket, close_monitored, monitored_event, open_socket, receive_rest
 from one_liner.wire.codec import Buffer
 
@@ -33,7 +34,6 @@ class Intake:
         self.address = address
         self._heartbeat_s = heartbeat_s
         self._topics: set[bytes] = set()
-        self._largest = 1
         self.connections = 0
         self._open()
 
@@ -43,14 +43,18 @@ class Intake:
             self._context,
             zmq.SUB,
             heartbeat_s=None if local else self._heartbeat_s,
-            queued=self._waiting_messages(),
+            queued=MAX_WAITING_MESSAGES,
             ipv6="[" in self.address,
         )
         events = zmq.Event.HANDSHAKE_SUCCEEDED
         self._monitor: Socket | None = None if local else self.socket.get_monitor_socket(events)
         for topic in self._topics:
             self.socket.subscribe(topic)
-        self.socket.connect(self.address)
+        try:
+            self.socket.connect(self.address)
+        except zmq.ZMQError as error:
+            self.close()
+            raise ConfigurationError(f"{self.address!r} is no address to connect to: {error.strerror}") from None
 
     def register(self, poller: zmq.Poller) -> None:
         """Have a poller wake its owner when something came."""
@@ -84,12 +88,7 @@ class Intake:
                 head = self.socket.recv(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            buffers = receive_rest(self.socket)
-            size = len(head) + sum(memoryview(buffer).nbytes for buffer in buffers)
-            if size > self._largest:
-                self._largest = 1 << (size - 1).bit_length()
-                self.socket.setsockopt(zmq.RCVHWM, self._waiting_messages())
-            yield head, buffers
+            yield head, receive_rest(self.socket)
 
     def close(self) -> None:
         """Close the sockets."""
@@ -100,6 +99,3 @@ class Intake:
         while monitor is not None and monitor.poll(0):
             if monitored_event(monitor) == zmq.Event.HANDSHAKE_SUCCEEDED:
                 self.connections += 1
-
-    def _waiting_messages(self) -> int:
-        return max(1, min(MAX_WAITING_MESSAGES, MAX_WAITING_BYTES // self._largest))

@@ -250,6 +250,10 @@ class ReaderLedger:
         self.received += 1
         return True
 
+    def hears(self, origin: Origin) -> bool:
+        """Whether the last sample came from this producer."""
+        return self._origin == origin
+
     def _take_over(self, previous: Origin, origin: Origin) -> None:
         """Another producer comes in place of the previous one, which is remembered in case it comes back."""
         if self._earlier.pop(origin, None) is None:

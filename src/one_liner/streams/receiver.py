@@ -2,9 +2,9 @@
 
 Because it never waits for a reader, a reader that stalls costs counted samples and no memory beyond its buffer, and a
 cache is always fresh. The thread also makes sure of new subscriptions: a subscription travels to the publisher without
-any acknowledgement, so it subscribes to a marker behind it and has the server publish that; when the marker comes back
-on the same way, every sample from then on does, through any number of routers. A late reader's last sample is asked for
-after that, so that no gap opens between it and the first live one.
+any acknowledgement, so it subscribes to a marker behind it and has the server publish that, on the way that the samples
+of this stream take; when the marker comes back, so does every sample from then on, through any number of routers. The
+marker carries the last sample made before it: so a late reader has that too, without a gap to the first live one.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ from one_liner.clock import Clock
 from one_liner.errors import OneLinerError
 from one_liner.rpc.link import Link, State
 from one_liner.streams.intake import Intake
-from one_liner.streams.subscription import Subscription, last_sample_of, shifted
+from one_liner.streams.subscription import Subscription, shifted
 from one_liner.transport.sockets import Context, Doorbell
 from one_liner.wire.codec import Buffer, Codec
 from one_liner.wire.messages import (
     MARKER,
-    ROUTE_SEPARATOR,
     TOPIC_END,
     Kind,
-    Reply,
     SampleMessage,
+    is_ballast,
     topic_of,
 )
 
@@ -132,20 +131,30 @@ class Receiver:
 
     def _receive(self, head: bytes, buffers: list[Buffer]) -> None:
         length = head.find(TOPIC_END) + 1
+        if is_ballast(head, length):
+            return
         topic = head[:length]
         subscription = self._by_topic.get(topic)
         if subscription is None:
             marker = self._markers.get(topic)
-            if marker is not None:
-                self._confirm(marker)
-            return
+            if marker is None:
+                return
+            subscription = marker.subscription
+        else:
+            marker = None
         try:
-            message = SampleMessage.decode(head, length, buffers)
+            message = shifted(SampleMessage.decode(head, length, buffers), *self._link.offset)
         except OneLinerError as error:
             _log.warning("stream %s: %s", subscription.name, error)
             return
         connections = self._intake.connections if self._intake is not None else 0
-        subscription.arrived(shifted(message, *self._link.offset), connections)
+        if marker is None:
+            subscription.arrived(message, connections)
+            return
+        self._drop(topic)
+        if message.kind != Kind.MARKER:
+            subscription.came_late(message, connections)
+        subscription.synchronised.set()
 
     # --- connecting --------------------------------------------------------------------------------------------------
 
@@ -171,6 +180,7 @@ class Receiver:
             self._intake.reopen()
         if restarted:
             for subscription in self._by_topic.values():
+                subscription.synchronised.clear()
                 self._make_sure(subscription)
 
     # --- subscribing -------------------------------------------------------------------------------------------------
@@ -191,47 +201,22 @@ class Receiver:
 
     def _make_sure(self, subscription: Subscription) -> None:
         """Subscribe to a marker behind the stream's topic; it comes from wherever the stream does."""
-        route, separator, _ = subscription.name.rpartition(ROUTE_SEPARATOR)
-        path = f"{route}{separator}{MARKER}{os.urandom(8).hex()}"
+        for topic in [topic for topic, marker in self._markers.items() if marker.subscription is subscription]:
+            self._drop(topic)
+        path = f"{subscription.name}{MARKER}{os.urandom(8).hex()}"
         self._markers[topic_of(path)] = _Marker(path, subscription, self._clock.now())
 
     def _ask_for_markers(self) -> None:
         """Have the server publish what has not come yet; again and again, because the first may come too early."""
-        if self._intake is None or not self._link.ready:
+        if not self._markers or self._intake is None or not self._link.ready:
             return
         now = self._clock.now()
+        body = bytes(self._codec.encode(["publish_marker", {}])[0])
         for topic, marker in self._markers.items():
             if now >= marker.due:
                 self._intake.subscribe(topic)
                 marker.wait(now)
-                self._control(marker.path, "publish_marker", lambda _: None)
-
-    def _confirm(self, marker: _Marker) -> None:
-        self._drop(topic_of(marker.path))
-        subscription = marker.subscription
-        if subscription.storage.last_sample:
-            self._control(subscription.name, "last_sample", lambda reply: self._late(subscription, reply))
-        subscription.synchronised.set()
-
-    def _late(self, subscription: Subscription, reply: Reply | OneLinerError) -> None:
-        """The last sample made before we came, if there is one. On the link's thread."""
-        if isinstance(reply, OneLinerError) or reply.kind != Kind.RESULT:
-            return  # There has been no sample yet, or no such stream: the first one will come by itself.
-        try:
-            answer = self._codec.decode(reply.body, reply.buffers)
-            message = last_sample_of(answer, reply.stamp.shifted(*self._link.offset))
-        except (OneLinerError, TypeError, KeyError, ValueError) as error:
-            _log.warning("the last sample of %s cannot be read: %s", subscription.name, error)
-            return
-        self._leave_errand(lambda: self._take_late(subscription, message))
-
-    def _take_late(self, subscription: Subscription, message: SampleMessage) -> None:
-        if self._intake is not None:
-            subscription.arrived(message, self._intake.connections)
-
-    def _control(self, path: str, word: str, answer: Callable[[Reply | OneLinerError], None]) -> None:
-        body, _ = self._codec.encode([word, {}])
-        self._link.submit(Kind.CONTROL, path, bytes(body), answer)
+                self._link.submit(Kind.CONTROL, marker.path, body, lambda _: None)
 
     def _drop(self, topic: bytes) -> None:
         del self._markers[topic]

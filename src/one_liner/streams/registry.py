@@ -19,9 +19,10 @@ from one_liner.streams.sources import Source
 from one_liner.streams.timing import Timing
 from one_liner.wire.codec import Buffer, Codec
 from one_liner.wire.faults import fault_of
-from one_liner.wire.messages import ROUTE_SEPARATOR, Kind, SampleMessage, Stamp, topic_of
+from one_liner.wire.messages import ROUTE_SEPARATOR, Kind, SampleMessage, Stamp, renamed, topic_of
 from one_liner.wire.serializers import Serializer
 
+MAX_NAME: Final = 200
 _MAX_REMEMBERED: Final = 10_000  # names of removed streams; clients may make them up
 Send = Callable[[list[Buffer]], bool]
 
@@ -99,10 +100,15 @@ class Stream:
         self._return_type = return_type
         self._lock = Lock()
         self._sequence = 0
-        self._last: tuple[float, list[Buffer]] | None = None
+        self._last: tuple[Send, list[Buffer]] | None = None
         self._removed = False
 
     is_tick = True
+
+    @property
+    def active(self) -> bool:
+        """Whether it is enabled, and neither removed nor replaced."""
+        return self.enabled and not self._removed
 
     @property
     def where(self) -> str:
@@ -146,26 +152,29 @@ class Stream:
         """Number and send what a foreign publisher sent."""
         self._emit(message, send)
 
-    def pass_on(self, frames: list[Buffer], time: float, send: Send) -> None:
+    def pass_on(self, frames: list[Buffer], send: Send) -> None:
         """Send a sample of another server as it is, with the number that it has."""
         with self._lock:
             if self._removed:
                 return
-            self._last = (time, frames)
+            self._last = (send, frames)
             self.ledger.produced()
             if send(frames):
                 self.ledger.published()
 
-    def last(self) -> tuple[float, list[Buffer]]:
-        """When the last sample was made, and its frames.
+    def repeat(self, topic: bytes) -> bool:
+        """Send the last sample once more, under another topic, on the way that the stream's samples take.
 
-        Raises:
-            UnknownStreamError: there has been none.
+        Whoever receives it has received everything that was sent before, and will receive everything after.
+
+        Returns:
+            False when there has been no sample yet, or its way is closed.
         """
         with self._lock:
-            if self._last is None:
-                raise UnknownStreamError(f"stream {self.name!r} has had no sample yet")
-            return self._last
+            if self._last is None or self._removed:
+                return False
+            send, (head, *buffers) = self._last
+            return send([renamed(bytes(head), len(self.topic), topic, 0.0, 0.0), *buffers])
 
     def continue_from(self, sequence: int) -> None:
         """Go on counting where a stream of this name stopped."""
@@ -202,7 +211,7 @@ class Stream:
             try:
                 body, buffers = self.serializer.encode(value)
                 return SampleMessage(Kind.SAMPLE, 0, self._origin, self.serializer.encoding, stamp, wall, body, buffers)
-            except Exception as error:
+            except BaseException as error:
                 if strict:
                     raise
                 # The value cannot be written; that is this sample, and nobody else's trouble.
@@ -216,7 +225,7 @@ class Stream:
                 return False
             frames = message._replace(sequence=self._sequence).encode(self.topic)
             self._sequence += 1
-            self._last = (message.stamp.time, frames)
+            self._last = (send, frames)
             self.ledger.produced(failed=message.kind == Kind.FAILURE)
             sent = send(frames)
             if sent:
@@ -236,13 +245,19 @@ class StreamRegistry:
     def add(self, stream: Stream) -> Stream | None:
         """Add a stream; one of the same name is replaced and publishes nothing any more. Returns that one."""
         with self._lock:
-            previous = self._streams.pop(stream.name, None)
-            if previous is not None:
-                self._next_sequence[stream.name] = previous.retire()
-            stream.continue_from(self._next_sequence.pop(stream.name, 0))
-            self._streams[stream.name] = stream
-            self._sort()
-            return previous
+            return self._replace(stream)
+
+    def find_or_add(self, stream: Stream) -> tuple[Stream, Stream | None]:
+        """The stream of this name, if it is of the same kind and written alike; else `stream`, in place of any other.
+
+        Returns:
+            The one to use, and the one that it replaced.
+        """
+        with self._lock:
+            present = self._streams.get(stream.name)
+            if present is not None and present.kind is stream.kind and present.serializer == stream.serializer:
+                return present, None
+            return stream, self._replace(stream)
 
     def remove(self, name: str) -> Stream:
         """Remove a stream; when this returns it publishes nothing any more.
@@ -292,6 +307,15 @@ class StreamRegistry:
         with self._lock:
             return list(self._streams.values())
 
+    def _replace(self, stream: Stream) -> Stream | None:
+        previous = self._streams.pop(stream.name, None)
+        if previous is not None:
+            self._next_sequence[stream.name] = previous.retire()
+        stream.continue_from(self._next_sequence.pop(stream.name, 0))
+        self._streams[stream.name] = stream
+        self._sort()
+        return previous
+
     def _sort(self) -> None:
         grouped: dict[float, list[Stream]] = {}
         for stream in self._streams.values():
@@ -311,4 +335,6 @@ def check_stream_name(name: Any) -> str:
     """
     if not isinstance(name, str) or not name or not name.isprintable() or name.startswith(ROUTE_SEPARATOR):
         raise ConfigurationError(f"a stream needs a name of printable characters, not {name!r}")
+    if len(name) > MAX_NAME:
+        raise ConfigurationError(f"the name of a stream has at most {MAX_NAME} characters, not {len(name)}")
     return name

@@ -31,7 +31,7 @@ from one_liner.wire.messages import (
     Kind,
     SampleMessage,
     Stamp,
-    check_prefix,
+    is_ballast,
     renamed,
 )
 
@@ -82,6 +82,9 @@ class StreamRelay:
         self._subscribed = False
         self._stopping = False
         self._thread = Thread(target=self._run, name=f"one_liner relay {stream.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin, once the stream has the number that it goes on from."""
         self._thread.start()
 
     def wake(self) -> None:
@@ -91,6 +94,9 @@ class StreamRelay:
     def close(self) -> None:
         """Stop the thread and close its sockets."""
         self._stopping = True
+        if self._thread.ident is None:
+            self._release()
+            return
         self._doorbell.ring()
         if self._thread is not current_thread():
             self._thread.join()
@@ -109,6 +115,9 @@ class StreamRelay:
                         self._pass_on(head, buffers)
         except zmq.ContextTerminated:
             _log.debug("context terminated under the relay of %s", self.stream.name)
+        self._release()
+
+    def _release(self) -> None:
         self._intake.close()
         self._publisher.close()
         self._doorbell.close()
@@ -125,10 +134,12 @@ class StreamRelay:
             _log.info("%s: %s", self.stream.name, head if size < _SHOWN_BYTES else f"{size} bytes")
         now, stream = self._clock.now(), self.stream
         length = head.find(TOPIC_END) + 1
-        if length and _is_ours(head, length):
+        if length and is_ballast(head, length):
+            return  # Our own publisher adds what belongs to a sample.
+        if length and _is_ours(head, length, buffers):
             if not self._exact or head[: length - 1] == self._name:
-                frames = [renamed(head, length, stream.topic, 0.0, self._foreign_error_s), *buffers]
-                stream.pass_on(frames, now, self._publisher.send)
+                frames: list[Buffer] = [renamed(head, length, stream.topic, 0.0, self._foreign_error_s), *buffers]
+                stream.pass_on(frames, self._publisher.send)
             return
         if self._exact and buffers and head not in (self._name, self._name + TOPIC_END):
             return  # `cam_2` begins with `cam`, too.
@@ -164,7 +175,7 @@ class RouterRelay:
         self._publisher = publisher
         self._link = link
         self._broadcast_port = broadcast_port
-        self._wanted: set[bytes] = set()
+        self._wanted: dict[bytes, None] = {}
         self._intake: Intake | None = None
         self._doorbell = Doorbell(context, "router")
         self._errands: deque[Callable[[], None]] = deque()
@@ -230,31 +241,34 @@ class RouterRelay:
         offset_s, error_s = self._link.offset
         for head, buffers in intake.messages():
             length = head.find(TOPIC_END) + 1
-            if length and _is_ours(head, length):
+            # Ballast is left out: our own publisher adds what belongs to a sample.
+            if length and _is_ours(head, length, buffers):
                 self._publisher.send([renamed(head, length, self._prefix + head[:length], offset_s, error_s), *buffers])
 
     def _follow(self) -> None:
         """Be subscribed upstream to what somebody downstream is subscribed to."""
-        wanted: set[bytes] = set()
+        # In the order they came: a marker proves that what was subscribed to before it has arrived.
+        wanted: dict[bytes, None] = {}
         for topic in self._publisher.subscriptions():
             if topic.startswith(self._prefix):
-                wanted.add(topic[len(self._prefix) :])
+                wanted[topic[len(self._prefix) :]] = None
             elif self._prefix.startswith(topic):
-                wanted.add(b"")
+                wanted[b""] = None
         if self._intake is not None:
-            for topic in self._wanted - wanted:
+            for topic in self._wanted.keys() - wanted.keys():
                 self._intake.unsubscribe(topic)
-            for topic in wanted - self._wanted:
+            for topic in wanted:
                 self._intake.subscribe(topic)
         self._wanted = wanted
 
 
-def _is_ours(head: bytes, topic_length: int) -> bool:
+def _is_ours(head: bytes, topic_length: int, buffers: list[Buffer]) -> bool:
     """Whether this is a sample of one of our servers, of a version that we read."""
     try:
-        return check_prefix(head, topic_length)[0] in (Kind.SAMPLE, Kind.FAILURE)
+        SampleMessage.decode(head, topic_length, buffers)
     except OneLinerError:
         return False
+    return True
 
 
 def _is_here(address: str) -> bool:

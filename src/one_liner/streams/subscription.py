@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from threading import Condition, Event
-from typing import Any, NamedTuple
+from threading import Condition, Event, RLock
+from typing import NamedTuple
 
 from one_liner.clock import Clock
 from one_liner.errors import ClosedError, NoDataError, OneLinerError, StreamTimeoutError
@@ -14,7 +13,7 @@ from one_liner.streams.ledger import ReaderLedger, ReaderStatistics
 from one_liner.streams.sample import Sample
 from one_liner.wire.codec import Codec
 from one_liner.wire.faults import error_of
-from one_liner.wire.messages import Kind, SampleMessage, Stamp, topic_of
+from one_liner.wire.messages import Kind, SampleMessage, topic_of
 from one_liner.wire.serializers import Loads, value_of
 
 _SLICE_S = 0.05
@@ -72,7 +71,7 @@ class Subscription:
         """Set once the publisher is known to send us every sample from now on."""
         self._codec, self._allow_pickle = codec, allow_pickle
         self._clock, self._trouble = clock, trouble
-        self._changed = Condition()
+        self._changed = Condition(RLock())
         self._waiters = 0
         self._closed = False
         self._connections = 0
@@ -85,12 +84,19 @@ class Subscription:
         )
         self._ledger = ReaderLedger()
 
-    def reconfigure(self, storage: Storage) -> None:
-        """Keep samples in another way from now on; what waits is forgotten and the count begins anew."""
+    def reconfigure(self, storage: Storage) -> bool:
+        """Keep samples in another way from now on; what waits is forgotten and the count begins anew.
+
+        Returns:
+            False when it is the same way, and nothing was forgotten.
+        """
         with self._changed:
-            if storage != self.storage:
-                self.storage = storage
-                self._start_afresh()
+            if storage == self.storage:
+                return False
+            self.storage = storage
+            self._start_afresh()
+            self.synchronised.clear()
+            return True
 
     # --- the receiver's side -----------------------------------------------------------------------------------------
 
@@ -109,6 +115,12 @@ class Subscription:
                 self._buffer.put(message, size)
                 if self._waiters:
                     self._changed.notify()
+
+    def came_late(self, message: SampleMessage, connections: int) -> None:
+        """Take in the last sample that was made before we were subscribed, unless something newer is here."""
+        with self._changed:
+            if self.storage.last_sample and not self._ledger.hears(message.origin):
+                self.arrived(message, connections)
 
     def close(self) -> None:
         """Wake whoever waits; they get a `ClosedError`."""
@@ -193,17 +205,3 @@ def shifted(message: SampleMessage, offset_s: float, error_s: float) -> SampleMe
     if offset_s == 0.0 and error_s == 0.0:
         return message
     return message._replace(stamp=message.stamp.shifted(offset_s, error_s))
-
-
-def last_sample_of(answer: Any, now: Stamp) -> SampleMessage:
-    """The sample in the answer to `last_sample`, its timestamp reckoned back from the answer's.
-
-    Raises:
-        MalformedError: it is no sample.
-    """
-    head, *buffers = answer["frames"]
-    head = bytes(head)
-    message = SampleMessage.decode(head, head.find(b"\0") + 1, buffers)
-    age_s = float(answer["age_s"])
-    error_s = message.stamp.error_s if math.isinf(message.stamp.error_s) else now.error_s
-    return message._replace(stamp=Stamp(now.time - age_s, error_s))

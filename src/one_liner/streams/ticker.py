@@ -156,7 +156,7 @@ class Ticker:
                 break
             began = self._clock.now()
             for stream in self._registry.at(self.frequency_hz):
-                if stream.enabled and not (stream.on_demand and not self._publisher.listens(stream.topic)):
+                if stream.active and not (stream.on_demand and not self._publisher.listens(stream.topic)):
                     if tick.skipped:
                         stream.ledger.skipped_late(tick.skipped)
                     self._serve(stream, tick.deadline)
@@ -218,17 +218,18 @@ class Ticker:
         """Call the function in the lane that was taken, and broadcast what it gives."""
         started = self._clock.now()
         try:
-            value = act()
-        except BaseException as error:
-            # Not only Exception: a driver that calls sys.exit must not take the neighbours' thread with it.
-            value = error
-        ended = self._clock.now()
-        # Written and sent before the lane is given up: the next call may change what this one returned.
-        if not stream.publish(value, ended, self._clock, self._publisher.send):
-            _log.debug("stream %s failed: %s", stream.name, value)
-        if lane is not None:
-            following = lane.leave(self._clock.now())
-            if following is not None:
+            try:
+                value = act()
+            except BaseException as error:
+                # Not only Exception: a driver that calls sys.exit must not take the neighbours' thread with it.
+                value = error
+            ended = self._clock.now()
+            # Written and sent before the lane is given up: the next call may change what this one returned.
+            if not stream.publish(value, ended, self._clock, self._publisher.send):
+                _log.debug("stream %s failed: %s", stream.name, value)
+        finally:
+            following = None if lane is None else lane.leave(self._clock.now())
+            if lane is not None and following is not None:
                 self._hands.resume(lane, following)
         took = ended - started
         stream.timing.ticked(started, deadline, took)

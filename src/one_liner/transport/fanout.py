@@ -5,17 +5,16 @@ they say to the XPUB that is bound to the broadcast address, in C and without th
 
     Publisher (one per ticker, relay, application) ---inproc---> XSUB >>> proxy >>> XPUB ===> subscribers
 
-What waits for a subscriber that does not read is bounded in bytes. libzmq bounds it in messages only, so the number of
-messages follows the largest sample seen: `MAX_WAITING_BYTES` divided by its size. Subscriptions travel the other way,
-up to the publishers, which send nothing that nobody wants.
+What waits for a subscriber that does not read is bounded in bytes. libzmq bounds it in messages only, and a bound that
+is changed while a connection stands can silence it for ever. So every message counts for `MAX_WAITING_BYTES` divided by
+`MAX_WAITING_MESSAGES`, and a larger sample is followed by as much *ballast*, empty messages under the same topic, as it
+is heavier. Subscriptions travel the other way, up to the publishers, which send nothing that nobody wants.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections import deque
-from collections.abc import Callable
 from threading import Lock, Thread
 from typing import Final
 
@@ -33,9 +32,13 @@ from one_liner.transport.sockets import (
     send_frames,
 )
 from one_liner.wire.codec import Buffer
+from one_liner.wire.messages import ballast
 
 MAX_WAITING_BYTES: Final = 256 * 1024 * 1024
-MAX_WAITING_MESSAGES: Final = 10_000
+MAX_WAITING_MESSAGES: Final = 1_000
+_UNIT_BYTES: Final = MAX_WAITING_BYTES // MAX_WAITING_MESSAGES
+_EVERYBODY: Final = b"\0everybody"  # subscribed to at all times: who hears of it has heard of all other subscribers
+_INTRODUCTION_MS: Final = 100
 _log = logging.getLogger("one_liner.transport.fanout")
 
 
@@ -43,7 +46,7 @@ class Fanout:
     """The broadcast address of a server.
 
     The address is bound by the constructor and free again when `close` returns. One thread owns both sockets and sits
-    in the proxy; what has to be changed about them is done between two runs of the proxy.
+    in the proxy.
     """
 
     def __init__(
@@ -52,7 +55,6 @@ class Fanout:
         endpoint: Endpoint,
         *,
         heartbeat_s: float,
-        max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
         """Bind.
 
@@ -60,26 +62,24 @@ class Fanout:
             context: shared by all sockets of the server.
             endpoint: where subscribers connect.
             heartbeat_s: how often libzmq asks a subscriber whether it lives.
-            max_waiting_bytes: what may wait for one subscriber.
 
         Raises:
             PortInUseError: somebody has this address.
         """
         self._context = context
-        self._max_waiting_bytes = max_waiting_bytes
-        self._largest = 0
         self._lock = Lock()
-        self._errands: deque[Callable[[], None]] = deque()
         self._thread: Thread | None = None
         self._closed = False
         name = os.urandom(6).hex()
         self._inside = f"inproc://one_liner-fanout-{name}"
-        queued = self.waiting_messages
-        xpub = open_socket(context, zmq.XPUB, heartbeat_s=heartbeat_s, queued=queued, ipv6=endpoint.is_ipv6)
+        xpub = open_socket(
+            context, zmq.XPUB, heartbeat_s=heartbeat_s, queued=MAX_WAITING_MESSAGES, ipv6=endpoint.is_ipv6
+        )
         self._outer = BoundSocket(xpub, endpoint)
         with closing_on_error(xpub):
-            self._inner = open_socket(context, zmq.XSUB, queued=queued)
+            self._inner = open_socket(context, zmq.XSUB, queued=MAX_WAITING_MESSAGES)
             self._inner.bind(self._inside)
+            self._inner.send(b"\x01" + _EVERYBODY)
             control = f"inproc://one_liner-fanout-control-{name}"
             self._control = open_socket(context, zmq.PAIR)
             self._control.bind(control)
@@ -90,11 +90,6 @@ class Fanout:
     def endpoint(self) -> Endpoint:
         """Where subscribers connect, with the port that was taken."""
         return self._outer.endpoint
-
-    @property
-    def waiting_messages(self) -> int:
-        """How many messages may wait for one subscriber, given the largest sample seen so far."""
-        return max(1, min(MAX_WAITING_MESSAGES, self._max_waiting_bytes // max(1, self._largest)))
 
     def run(self) -> None:
         """Start passing samples on; until then they are dropped, and counted by their readers."""
@@ -110,22 +105,15 @@ class Fanout:
         with self._lock:
             if self._closed:
                 raise ClosedError("the server is closed")
-            socket = open_socket(
-                self._context, zmq.XPUB if hears_subscriptions else zmq.PUB, queued=self.waiting_messages
-            )
+            kind = zmq.XPUB if hears_subscriptions else zmq.PUB
+            socket = open_socket(self._context, kind, queued=MAX_WAITING_MESSAGES)
             socket.connect(self._inside)
-        return Publisher(socket, self)
-
-    def make_room(self, largest: int) -> None:
-        """Take note of a sample larger than all before, so that the bound in bytes holds for it."""
-        with self._lock:
-            if largest <= self._largest or self._closed:
-                return
-            # Rounded up to a power of two: the proxy is interrupted a few times in its life, not for every sample.
-            before = self.waiting_messages
-            self._largest = 1 << (largest - 1).bit_length()
-            if self.waiting_messages != before:
-                self._interrupt(self._retune)
+            running = self._thread is not None
+        publisher = Publisher(socket)
+        if hears_subscriptions and running:
+            # Otherwise its first sample is lost: it would know of no subscriber yet.
+            publisher.introduce()
+        return publisher
 
     def close(self) -> None:
         """Stop, release the address and close the sockets. Publishers are closed by their owners, before or after."""
@@ -134,35 +122,19 @@ class Fanout:
                 return
             self._closed = True
             if self._thread is not None:
-                self._interrupt(self._release)
+                self._steering.send(b"TERMINATE")
         if self._thread is not None:
             self._thread.join()
         else:
             self._release()
         self._steering.close()
 
-    def _interrupt(self, errand: Callable[[], None]) -> None:
-        """Have the owner do something. Call with the lock held: the steering socket is shared."""
-        self._errands.append(errand)
-        if self._thread is not None:
-            self._steering.send(b"TERMINATE")
-
     def _serve(self) -> None:
         try:
-            while not self._outer.socket.closed:
-                zmq.proxy_steerable(self._inner, self._outer.socket, None, self._control)
-                while self._errands:
-                    self._errands.popleft()()
+            zmq.proxy_steerable(self._inner, self._outer.socket, None, self._control)
         except zmq.ContextTerminated:
             _log.debug("context terminated under the broadcast of %s", self.endpoint)
-            self._release()
-
-    def _retune(self) -> None:
-        queued = self.waiting_messages
-        _log.debug("%s: %d messages may wait for a subscriber", self.endpoint, queued)
-        # libzmq applies a changed high-water mark to the connections that stand, too.
-        self._outer.socket.setsockopt(zmq.SNDHWM, queued)
-        self._inner.setsockopt(zmq.RCVHWM, queued)
+        self._release()
 
     def _release(self) -> None:
         self._outer.release()
@@ -177,14 +149,12 @@ class Publisher:
     sends is stuck in somebody's driver.
     """
 
-    __slots__ = ("_fanout", "_largest", "_listened", "_lock", "_socket")
+    __slots__ = ("_listened", "_lock", "_socket")
 
-    def __init__(self, socket: Socket, fanout: Fanout) -> None:
+    def __init__(self, socket: Socket) -> None:
         self._socket = socket
-        self._fanout = fanout
         self._lock = Lock()
-        self._largest = 0
-        self._listened: set[bytes] = set()
+        self._listened: dict[bytes, None] = {}
 
     def send(self, frames: list[Buffer]) -> bool:
         """Broadcast one message; never waits. False when this publisher is closed."""
@@ -194,11 +164,11 @@ class Publisher:
         with self._lock:
             if self._socket.closed:
                 return False
-            if size > self._largest:
-                self._largest = size
-                self._fanout.make_room(size)
-                self._socket.setsockopt(zmq.SNDHWM, self._fanout.waiting_messages)
             send_frames(self._socket, frames)
+            if size > _UNIT_BYTES:
+                weight = ballast(frames[0])
+                for _ in range(size // _UNIT_BYTES):
+                    self._socket.send(weight)
         return True
 
     def listens(self, topic: bytes) -> bool:
@@ -207,11 +177,17 @@ class Publisher:
             self._hear()
             return any(topic.startswith(wanted) for wanted in self._listened)
 
-    def subscriptions(self) -> set[bytes]:
-        """All topics, and beginnings of topics, that somebody is subscribed to."""
+    def introduce(self) -> None:
+        """Wait until it has been told who listens, which takes the fan-out some microseconds."""
+        with self._lock:
+            while _EVERYBODY not in self._listened and self._socket.poll(_INTRODUCTION_MS):
+                self._hear()
+
+    def subscriptions(self) -> list[bytes]:
+        """All topics, and beginnings of topics, that somebody is subscribed to, in the order they came."""
         with self._lock:
             self._hear()
-            return set(self._listened)
+            return [topic for topic in self._listened if topic != _EVERYBODY]
 
     @property
     def socket(self) -> Socket:
@@ -228,6 +204,6 @@ class Publisher:
             return
         for message in pending(self._socket):
             if message[:1] == b"\x01":
-                self._listened.add(message[1:])
+                self._listened[bytes(message[1:])] = None
             elif message[:1] == b"\x00":
-                self._listened.discard(message[1:])
+                self._listened.pop(bytes(message[1:]), None)

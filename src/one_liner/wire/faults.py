@@ -114,16 +114,28 @@ def _raised_remotely(
     base: type[RemoteError], type_name: str, message: str, arguments: tuple[Any, ...], trace: str, where: str
 ) -> RemoteError:
     error = _remote_class(base, type_name)(f"{type_name}: {message}" if message else type_name)
-    error.message = message or type_name
+    error.message, error.details = message or type_name, {}
     error.type_name, error.remote_args = type_name, arguments
     error.remote_traceback, error.where = trace, where
-    if isinstance(error, OSError) and len(arguments) >= 2:
-        error.errno, error.strerror = arguments[0], arguments[1]
-        error.filename = arguments[2] if len(arguments) > 2 else None
+    _give_arguments(error, arguments)
     error.args = arguments or (message,)
     if trace:
         error.add_note(f"\nremote traceback of {where or 'the call'}:\n{trace.rstrip()}")
     return error
+
+
+def _give_arguments(error: RemoteError, arguments: tuple[Any, ...]) -> None:
+    """Have the attributes of a builtin type (`errno`, `encoding`, `value`) say what they said over there."""
+    if isinstance(error, OSError):
+        names = ("errno", "strerror", "filename")
+        for name, value in zip(names, arguments, strict=False) if len(arguments) > 1 else ():
+            setattr(error, name, value)
+        return
+    builtin = next(cls for cls in type(error).__mro__ if cls.__module__ == "builtins")
+    try:
+        builtin.__init__(error, *arguments)  # type: ignore[misc]
+    except TypeError:
+        return  # Its arguments were replaced by their repr, or are those of a subclass: `remote_args` has them.
 
 
 def _remote_class(base: type[RemoteError], type_name: str) -> type[RemoteError]:
@@ -141,14 +153,20 @@ def _make_remote_class(base: type[RemoteError], type_name: str) -> type[RemoteEr
     if not (isinstance(builtin, type) and issubclass(builtin, Exception)) or issubclass(base, builtin):
         return base
 
+    if issubclass(builtin, StopIteration | StopAsyncIteration):
+        return base  # As itself it would end the caller's `for` loop without a word.
+
     def construct(cls: type[RemoteError], *_: Any) -> RemoteError:
-        # UnicodeDecodeError and friends insist on arguments of their own; what was carried is set afterwards.
-        return Exception.__new__(cls)
+        # Some builtin types insist on arguments of their own; what was carried is given to them afterwards.
+        made: RemoteError = builtin.__new__(cls)
+        return made
 
     try:
-        return type(type_name, (base, builtin), {"__new__": construct, "__module__": base.__module__})
-    except TypeError:  # Two builtin layouts that do not fit together, such as ExceptionGroup.
+        made = type(type_name, (base, builtin), {"__new__": construct, "__module__": base.__module__})
+        made("probe")
+    except TypeError:  # Layouts that do not fit together, or one that cannot be made of a text, such as ExceptionGroup.
         return base
+    return made
 
 
 def _carriable(value: Any, codec: Codec) -> Any:

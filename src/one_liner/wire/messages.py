@@ -31,6 +31,7 @@ _PREFIX = struct.Struct("<2sBBQ")  # magic, version, kind, id
 _REQUEST = struct.Struct("<2sBBQQHBH")  # prefix, client, buffers, hops, length of the path
 _REPLY = struct.Struct("<2sBBQHdf")  # prefix, buffers, timestamp, its error
 _SAMPLE = struct.Struct("<2sBBQHQBdfd")  # prefix (kind: SAMPLE, id: sequence), buffers, origin, encoding, timestamp, …
+_LONGEST_TOPIC = 4096
 _STAMP = struct.Struct("<df")
 _STAMP_OFFSET = struct.calcsize("<2sBBQHQB")
 
@@ -70,6 +71,10 @@ class Kind(IntEnum):
     """One sample of a stream."""
     FAILURE = 129
     """One sample of a stream whose function failed; `body` is a fault."""
+    MARKER = 130
+    """No sample: a subscriber asked for it, to know that its subscriptions have arrived."""
+    BALLAST = 131
+    """Nothing: it makes a large sample count for as much as it is heavy, where messages are counted. Twelve bytes."""
 
 
 class Encoding(IntEnum):
@@ -216,7 +221,7 @@ class SampleMessage(NamedTuple):
     """One sample as it travels; its topic and a NUL stand in front of the head.
 
     Attributes:
-        kind: `SAMPLE`, or `FAILURE` when the body is a fault.
+        kind: `SAMPLE`, `FAILURE` when the body is a fault, or `MARKER`.
         sequence: from 0, one more for every sample of this stream in the life of its server.
         origin: random number of the server that made it; another one after a restart.
         encoding: how the body was made.
@@ -266,7 +271,7 @@ class SampleMessage(NamedTuple):
             _, _, _, _, count, origin, encoding, time, error_s, wall = _SAMPLE.unpack_from(head, topic_length)
         except struct.error as error:
             raise MalformedError(f"not a sample: {error}") from None
-        if count != len(buffers) or kind not in (Kind.SAMPLE, Kind.FAILURE):
+        if count != len(buffers) or kind not in (Kind.SAMPLE, Kind.FAILURE, Kind.MARKER):
             raise MalformedError("not a sample: its parts contradict each other")
         body, rest = _join(head, topic_length + _SAMPLE.size, buffers)
         return cls(kind, sequence, origin, encoding, Stamp(time, error_s), wall, body, rest)
@@ -297,6 +302,17 @@ def version_reply(head: bytes) -> list[Buffer]:
     return [_PREFIX.pack(MAGIC, PROTOCOL_VERSION, Kind.VERSION, message_id) + text.encode()]
 
 
+def ballast(head: bytes | bytearray | memoryview) -> bytes:
+    """A message of no content under the topic of a sample."""
+    topic = bytes(head[: bytes(head[:_LONGEST_TOPIC]).index(TOPIC_END) + 1])
+    return topic + _PREFIX.pack(MAGIC, PROTOCOL_VERSION, Kind.BALLAST, 0)
+
+
+def is_ballast(head: bytes, topic_length: int) -> bool:
+    """Whether a message under a topic has no content."""
+    return len(head) == topic_length + _PREFIX.size and head[topic_length + 3] == Kind.BALLAST
+
+
 def readdressed(head: bytes, reply_id: int, offset_s: float, error_s: float) -> bytes:
     """The first frame of a reply under another id, its timestamp moved to another timeline; the body stays as it is.
 
@@ -316,7 +332,12 @@ def renamed(head: bytes, topic_length: int, topic: bytes, offset_s: float, error
     """The first frame of a sample under another topic, its timestamp moved to another timeline.
 
     The body and all further frames stay as they are, undecoded.
+
+    Raises:
+        MalformedError: it is no sample.
     """
+    if len(head) < topic_length + _SAMPLE.size:
+        raise MalformedError("not a sample: it is too short")
     frame = bytearray(topic + head[topic_length:])
     at = len(topic) + _STAMP_OFFSET
     stamp = Stamp(*_STAMP.unpack_from(frame, at)).shifted(offset_s, error_s)

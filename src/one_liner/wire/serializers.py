@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from one_liner.errors import ConfigurationError, MalformedError, NotCarriableError
@@ -23,10 +23,12 @@ class Serializer:
     Attributes:
         encoding: what its samples say of themselves.
         encode: gives body and large buffers, or raises what was wrong with the value.
+        dumps: the user's own function, if it is one; two serializers with the same one are the same.
     """
 
     encoding: Encoding
-    encode: Callable[[Any], tuple[Buffer, Sequence[Buffer]]]
+    encode: Callable[[Any], tuple[Buffer, Sequence[Buffer]]] = field(compare=False)
+    dumps: Dumps | None = None
 
 
 def serializer_of(word: Any, codec: Codec, *, allow_pickle: bool) -> Serializer:
@@ -56,7 +58,7 @@ def serializer_of(word: Any, codec: Codec, *, allow_pickle: bool) -> Serializer:
         raise ConfigurationError(
             f'a serializer is "msgpack", "json", None, "pickle" or a pair of functions, not {word!r}'
         )
-    return Serializer(Encoding.CUSTOM, lambda value: _as_it_is(dumps(value)))
+    return Serializer(Encoding.CUSTOM, lambda value: _as_it_is(dumps(value)), dumps)
 
 
 def value_of(message: SampleMessage, codec: Codec, *, allow_pickle: bool, loads: Loads | None) -> Any:
@@ -77,7 +79,7 @@ def value_of(message: SampleMessage, codec: Codec, *, allow_pickle: bool, loads:
     if encoding == Encoding.FRAMES:
         return tuple(bytes(frame) for frame in (body, *message.buffers))
     if encoding in (Encoding.RAW, Encoding.CUSTOM):
-        return bytes(body) if loads is None else loads(bytes(body))
+        return bytes(body) if loads is None else _loaded(loads, bytes(body))
     if encoding == Encoding.JSON:
         try:
             return json.loads(bytes(body))
@@ -90,6 +92,13 @@ def value_of(message: SampleMessage, codec: Codec, *, allow_pickle: bool, loads:
 
         return pickle.loads(body)  # noqa: S301  # both ends were told to allow it
     raise MalformedError(f"a sample of the unknown encoding {encoding}")
+
+
+def _loaded(loads: Loads, data: bytes) -> Any:
+    try:
+        return loads(data)
+    except Exception as error:
+        raise MalformedError(f"the deserializer could not read a sample: {type(error).__name__}: {error}") from error
 
 
 def _to_json(value: Any) -> tuple[Buffer, Sequence[Buffer]]:
@@ -113,4 +122,7 @@ def _as_it_is(value: Any) -> tuple[Buffer, Sequence[Buffer]]:
     except TypeError:
         name = type(value).__qualname__
         raise NotCarriableError(f"result: <{name}> is not bytes", path="result", type_name=name) from None
-    return (value if isinstance(value, bytes) else view.cast("B") if view.contiguous else view.tobytes()), ()
+    if isinstance(value, bytes):
+        return value, ()
+    # What is empty, or lies in memory in another order, cannot be looked at as plain bytes.
+    return (view.cast("B") if view.c_contiguous and view.nbytes else view.tobytes()), ()
