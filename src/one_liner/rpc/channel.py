@@ -26,6 +26,9 @@ class Channel:
 
     __slots__ = ("_link", "_slice_ms", "_socket", "session", "stale")
 
+    session: int | None
+    """Of the server that it was made for; None when it is not to be used again."""
+
     def __init__(self, context: Context, link: Link, routing_id: bytes) -> None:
         self._link = link
         endpoint = link.endpoint

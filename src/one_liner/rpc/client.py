@@ -16,6 +16,7 @@ from one_liner.errors import (
     ClosedError,
     ForkedError,
     NotCarriableError,
+    OneLinerError,
 )
 from one_liner.rpc.channel import Channel
 from one_liner.rpc.link import Link
@@ -94,17 +95,17 @@ class RpcClient:
         channel = self._take()
         try:
             reply = channel.ask(request, deadline)
-        except CallTimeoutError as error:
-            title = f"{path}.{content[0]}" if kind in (Kind.CALL, Kind.GET, Kind.SET) else path
-            raise CallTimeoutError(
-                f"{title}: no answer within {limit_s} s. {error}", path=title, timeout_s=limit_s
-            ) from None
+        except OneLinerError as error:
+            # Its connection may be damaged for good (libzmq mends none): the next call has another.
+            channel.session = None
+            if not isinstance(error, CallTimeoutError):
+                raise
+            raise _timed_out(error, kind, path, content, limit_s) from None
         finally:
             self._give_back(channel)
         value = self._codec.decode(reply.body, reply.buffers)
         if reply.kind == Kind.CANCELLED:
-            given_up = error_of(value)
-            raise type(given_up)(f"{path}: no answer within {limit_s} s. {given_up}", **given_up.details)
+            raise _timed_out(error_of(value), kind, path, content, limit_s)
         if reply.kind == Kind.RESULT:
             offset_s, error_s = self._link.offset
             return reply.stamp.shifted(offset_s, error_s), value
@@ -141,7 +142,7 @@ class RpcClient:
         return Channel(self._context, self._link, routing_id)
 
     def _give_back(self, channel: Channel) -> None:
-        if self._closed or not self._link.ready:
+        if self._closed or channel.session is None or not self._link.ready:
             self._discard(channel)
             return
         self._idle.append(channel)
@@ -151,3 +152,10 @@ class RpcClient:
     def _discard(self, channel: Channel) -> None:
         self._stale += channel.stale
         channel.close()
+
+
+def _timed_out(error: OneLinerError, kind: Kind, path: str, content: list[Any], limit_s: float | None) -> OneLinerError:
+    """The error of a call that was given up, which names the call."""
+    title = f"{path}.{content[0]}" if kind in (Kind.CALL, Kind.GET, Kind.SET) and content[0] else path
+    details = {**error.details, "path": title, "timeout_s": limit_s}
+    return type(error)(f"{title}: no answer within {limit_s} s. {error}", **details)

@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
+from one_liner.errors import MalformedError
+
 MAX_ENTRIES: Final = 10_000
 MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_AGE_S: Final = 300.0
 _MAX_PEERS: Final = 10_000
+_MAX_STEP: Final = 1 << 24
 
 Frames = Sequence[bytes | bytearray | memoryview]
 
@@ -55,13 +58,19 @@ class Journal:
         self._highest: OrderedDict[bytes, int] = OrderedDict()
 
     def admit(self, peer: bytes, request_id: int) -> Verdict:
-        """Ask whether a request may be carried out. Ids of one peer grow; one at or below the highest is an old one."""
+        """Ask whether a request may be carried out. Ids of one peer grow; one at or below the highest is an old one.
+
+        Raises:
+            MalformedError: the id is so far ahead of all before that it cannot be one. It is not remembered.
+        """
         highest = self._highest.get(peer)
         if highest is None:
             if len(self._highest) >= _MAX_PEERS:
                 self._highest.popitem(last=False)
         elif request_id <= highest:
             return Verdict.ANSWERED if (peer, request_id) in self._entries else Verdict.KNOWN
+        elif request_id - highest > _MAX_STEP:
+            raise MalformedError(f"request {request_id} comes after request {highest}: its id was damaged on the way")
         self._highest[peer] = request_id
         return Verdict.NEW
 

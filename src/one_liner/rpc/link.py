@@ -113,7 +113,8 @@ class Link:
         self._estimator = OffsetEstimator()
         self._last_seen = self._began = clock.now()
         self._attached = endpoint.protocol == "inproc"  # whether libzmq holds a connection
-        self._detached_since = self._began
+        self._attached_since = self._detached_since = self._began
+        self._renew_at = 0.0
         self._listeners: list[Callable[[State], None]] = []
         self._outbox: deque[tuple[Request, Answer]] = deque()
         self._answers: dict[int, Answer] = {}
@@ -277,9 +278,11 @@ class Link:
             self._receive()
 
     def _beat(self, now: float) -> None:
-        if self._state is State.LOST and self.endpoint.protocol == "inproc":
-            # Inside one process libzmq does not connect again by itself.
+        if self._state is State.LOST and (self.endpoint.protocol == "inproc" or now >= self._renew_at):
+            # Inside one process, and after a protocol error, libzmq does not connect again by itself.
+            self._renew_at = now + HEARTBEATS_TO_LOSS * self.heartbeat_s
             self._disconnect()
+            self._attached = self.endpoint.protocol == "inproc"
             self._socket, self._monitor = self._connect()
         body, _ = self._codec.encode([self._name, self.heartbeat_s, self._vouches()])
         request = Request(Kind.HEARTBEAT, next(self._ids), self._client, "", body)
@@ -341,6 +344,7 @@ class Link:
         now = self._clock.now()
         if event == zmq.Event.HANDSHAKE_SUCCEEDED:
             self._attached = True
+            self._attached_since = now
         elif event == zmq.Event.DISCONNECTED:
             self._attached = False
             self._detached_since = now
@@ -359,12 +363,15 @@ class Link:
         ):
             self._lose(now)
         elif silent > (HEARTBEATS_TO_LOSS - 0.5) * self.heartbeat_s:
-            if self.endpoint.protocol == "inproc":
-                self._lose(now)
-            else:
+            # Unresponsive is who has kept the connection all the time: a busy interpreter does. Inside one process
+            # nobody pings, and a connection that keeps breaking is no sign of life.
+            if self.endpoint.protocol != "inproc" and self._attached_since <= self._last_seen:
                 self._enter(State.UNRESPONSIVE)
+            else:
+                self._lose(now)
 
     def _lose(self, now: float) -> None:
+        self._renew_at = now + HEARTBEATS_TO_LOSS * self.heartbeat_s
         self._fail_answers(ServerLostError(f"{self.endpoint} does not answer any more"))
         self._beats.clear()
         self._enter(State.LOST)
@@ -396,6 +403,7 @@ class Link:
             self._context,
             zmq.DEALER,
             heartbeat_s=None if local else self.heartbeat_s / 2,
+            patience_s=self.heartbeat_s,
             ipv6=self.endpoint.is_ipv6,
         )
         monitor: Any = None if local else socket.get_monitor_socket(_EVENTS)

@@ -17,6 +17,7 @@ Origin = bytes | int
 
 # How many producers a reader tells apart; so many restarts lie between two samples of one life only by mistake.
 _REMEMBERED_ORIGINS: Final = 16
+_MAX_GAP: Final = 1 << 32
 
 
 class SourceLedger:
@@ -153,7 +154,7 @@ class ReaderLedger:
         dropped_upstream: gaps while the connection stood. TCP loses nothing while it stands, so a buffer was full at
             the server or at a relay (or a relay lost its own connection, which cannot be told apart from here).
         lost_on_the_way: gaps across a reconnect, and what a restarted producer made before its first sample came.
-        stale: duplicates and samples older than one that was already here.
+        stale: duplicates, samples older than one that was already here, and numbers that cannot be.
         restarts: how often an unknown producer took over.
     """
 
@@ -232,6 +233,10 @@ class ReaderLedger:
         else:
             # An earlier producer again is a straggler, or a cascade that was led back to it.
             expected = self._earlier.get(origin, 0)
+        if sequence - expected > _MAX_GAP:
+            # Damaged on the way: a day at 10 kHz is less. Believing it would call every later sample stale.
+            self.stale += 1
+            return False
         if sequence < expected:
             self.stale += 1
             if after_reconnect:

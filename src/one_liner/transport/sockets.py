@@ -28,6 +28,10 @@ Context = zmq.Context[Socket]
 MAX_MESSAGE_BYTES: Final = 1 << 30
 """A larger frame is not received: libzmq drops the peer that sends it."""
 
+PATIENCE_S: Final = 30.0
+"""A connection that carries data is given up when it has been silent for so long: a camera frame on a slow line takes
+its time. That a server is gone is found out on a connection that carries nothing but heartbeats, within seconds."""
+
 _RELEASE_TIMEOUT_MS = 500
 _GOODBYE_LINGER_MS = 200
 _RECONNECT_MS = 50
@@ -45,6 +49,7 @@ def open_socket(
     kind: int,
     *,
     heartbeat_s: float | None = None,
+    patience_s: float = PATIENCE_S,
     queued: int | None = None,
     max_message_bytes: int = MAX_MESSAGE_BYTES,
     ipv6: bool = False,
@@ -55,6 +60,7 @@ def open_socket(
         context: the context it belongs to.
         kind: a socket type of `zmq`.
         heartbeat_s: how often libzmq asks the peer whether it lives; None for sockets inside one process.
+        patience_s: how long it waits for the answer, which comes behind everything that is under way.
         queued: high-water mark in messages, both ways; None keeps libzmq's 1000.
         max_message_bytes: the largest frame that is received.
         ipv6: whether addresses are IPv6.
@@ -69,10 +75,8 @@ def open_socket(
     if queued is not None:
         socket.set_hwm(queued)
     if heartbeat_s is not None:
-        # One unanswered ping is enough to call a peer gone: asked after one interval, given up after another.
-        interval_ms = max(1, int(heartbeat_s * 1000))
-        socket.setsockopt(zmq.HEARTBEAT_IVL, interval_ms)
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, interval_ms)
+        socket.setsockopt(zmq.HEARTBEAT_IVL, max(1, int(heartbeat_s * 1000)))
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, max(1, int(patience_s * 1000)))
     return socket
 
 
@@ -183,7 +187,8 @@ class Doorbell:
 def close_monitored(socket: Socket, monitor: Socket | None) -> None:
     """Close a socket, and the one that its monitor speaks to; pyzmq leaves the latter to the garbage collector."""
     if monitor is not None and not socket.closed:
-        socket.disable_monitor()
+        with contextlib.suppress(zmq.ZMQError):  # The context is being terminated.
+            socket.disable_monitor()
         monitor.close()
     socket.close()
 

@@ -1,0 +1,32 @@
+"""Waiting in tests: for a condition, never for a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event
+from typing import Final, TypeVar
+
+from one_liner.clock import SYSTEM_CLOCK
+
+T = TypeVar("T")
+_PAUSE_S: Final = 0.005
+
+
+def poll_until(predicate: Callable[[], T], timeout_s: float = 10.0, what: str = "") -> T:
+    """Wait until `predicate()` is true, and return what it returned.
+
+    Args:
+        predicate: asked every 5 ms; it should be quick and must not act. An error that it raises ends the wait.
+        timeout_s: how long to wait, in s. It is asked at least once.
+        what: what is waited for, in words, for the message.
+
+    Raises:
+        AssertionError: it did not become true in time; the test has failed.
+    """
+    deadline = SYSTEM_CLOCK.now() + timeout_s
+    pause = Event()
+    while not (result := predicate()):
+        if SYSTEM_CLOCK.now() >= deadline:
+            raise AssertionError(f"not within {timeout_s:g} s: {what or predicate}; the last answer was {result!r}")
+        pause.wait(_PAUSE_S)
+    return result
