@@ -22,10 +22,12 @@ from typing import Final
 import zmq
 
 from one_liner.errors import ClosedError
+from one_liner.limits import DEFAULT_LIMITS, Limits
 from one_liner.transport.endpoints import Endpoint
 from one_liner.transport.sockets import (
     BoundSocket,
     Context,
+    Curve,
     Socket,
     closing_on_error,
     open_socket,
@@ -36,6 +38,7 @@ from one_liner.wire.codec import Buffer
 
 MAX_WAITING_BYTES: Final = 256 * 1024 * 1024
 MAX_WAITING_MESSAGES: Final = 10_000
+_SUBSCRIPTION_BYTES: Final = 1024  # What ZeroMQ adds to a topic, and what its handshakes need.
 _log = logging.getLogger("one_liner.transport.fanout")
 
 
@@ -53,6 +56,8 @@ class Fanout:
         *,
         heartbeat_s: float,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
+        curve: Curve | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         """Bind.
 
@@ -61,12 +66,15 @@ class Fanout:
             endpoint: where subscribers connect.
             heartbeat_s: how often libzmq asks a subscriber whether it lives.
             max_waiting_bytes: what may wait for one subscriber.
+            curve: keys, if not everybody who can reach the address may subscribe.
+            limits: how many topics may be subscribed to, and how long they may be.
 
         Raises:
             PortInUseError: somebody has this address.
         """
         self._context = context
         self._max_waiting_bytes = max_waiting_bytes
+        self._limits = limits
         self._largest = 0
         self._lock = Lock()
         self._errands: deque[Callable[[], None]] = deque()
@@ -75,7 +83,15 @@ class Fanout:
         name = os.urandom(6).hex()
         self._inside = f"inproc://one_liner-fanout-{name}"
         queued = self.waiting_messages
-        xpub = open_socket(context, zmq.XPUB, heartbeat_s=heartbeat_s, queued=queued, ipv6=endpoint.is_ipv6)
+        xpub = open_socket(
+            context,
+            zmq.XPUB,
+            heartbeat_s=heartbeat_s,
+            queued=queued,
+            max_message_bytes=limits.topic_bytes + _SUBSCRIPTION_BYTES,
+            ipv6=endpoint.is_ipv6,
+            curve=curve,
+        )
         self._outer = BoundSocket(xpub, endpoint)
         with closing_on_error(xpub):
             self._inner = open_socket(context, zmq.XSUB, queued=queued)
@@ -114,7 +130,16 @@ class Fanout:
                 self._context, zmq.XPUB if hears_subscriptions else zmq.PUB, queued=self.waiting_messages
             )
             socket.connect(self._inside)
-        return Publisher(socket, self)
+        return Publisher(socket, self, self._limits.topics)
+
+    def cut(self) -> None:
+        """Break all connections; those who may come in connect again by themselves, and count what they missed.
+
+        libzmq does not say which connection is whose, so it is all of them.
+        """
+        with self._lock:
+            if not self._closed and self._thread is not None:
+                self._interrupt(self._cut)
 
     def make_room(self, largest: int) -> None:
         """Take note of a sample larger than all before, so that the bound in bytes holds for it."""
@@ -164,6 +189,12 @@ class Fanout:
         self._outer.socket.setsockopt(zmq.SNDHWM, queued)
         self._inner.setsockopt(zmq.RCVHWM, queued)
 
+    def _cut(self) -> None:
+        try:
+            self._outer.cut()
+        except zmq.ZMQError as error:
+            _log.error("%s could not be opened again: %s", self.endpoint, error)
+
     def _release(self) -> None:
         self._outer.release()
         self._inner.close()
@@ -177,11 +208,12 @@ class Publisher:
     sends is stuck in somebody's driver.
     """
 
-    __slots__ = ("_fanout", "_largest", "_listened", "_lock", "_socket")
+    __slots__ = ("_fanout", "_largest", "_listened", "_lock", "_most_topics", "_socket")
 
-    def __init__(self, socket: Socket, fanout: Fanout) -> None:
+    def __init__(self, socket: Socket, fanout: Fanout, most_topics: int) -> None:
         self._socket = socket
         self._fanout = fanout
+        self._most_topics = most_topics
         self._lock = Lock()
         self._largest = 0
         self._listened: set[bytes] = set()
@@ -228,6 +260,7 @@ class Publisher:
             return
         for message in pending(self._socket):
             if message[:1] == b"\x01":
-                self._listened.add(message[1:])
+                if len(self._listened) < self._most_topics:
+                    self._listened.add(message[1:])
             elif message[:1] == b"\x00":
                 self._listened.discard(message[1:])
