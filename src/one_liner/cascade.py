@@ -11,6 +11,7 @@ from typing import Any
 
 from one_liner.clock import Clock
 from one_liner.errors import LoopError, OneLinerError, RouterDownError, TransportError
+from one_liner.limits import DEFAULT_LIMITS, Limits
 from one_liner.rpc.client import RpcClient
 from one_liner.rpc.forwarder import Forwarder
 from one_liner.rpc.hello import random_id
@@ -18,6 +19,7 @@ from one_liner.rpc.link import Link, State
 from one_liner.streams.relay import RouterRelay
 from one_liner.transport.endpoints import Endpoint
 from one_liner.transport.fanout import Fanout
+from one_liner.transport.security import ClientCurve
 from one_liner.transport.sockets import Context
 from one_liner.wire.codec import Codec
 from one_liner.wire.messages import Kind
@@ -40,6 +42,8 @@ class Hop:
         codec: turns values into bytes and back.
         clock: our clock.
         vouches: our own clients that live, by number with their names.
+        curve: keys for this hop, if the other server asks for them.
+        limits: how much of anything is taken from the other server.
     """
 
     def __init__(
@@ -55,6 +59,8 @@ class Hop:
         codec: Codec,
         clock: Clock,
         vouches: Callable[[], dict[int, str]],
+        curve: ClientCurve | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.name = name
         client = random_id()
@@ -68,6 +74,8 @@ class Hop:
             codec=codec,
             clock=clock,
             vouches=vouches,
+            curve=curve,
+            limits=limits,
         )
         self._rpc = RpcClient(context, self.link, client=client, codec=codec, timeout_s=_QUESTION_TIMEOUT_S)
         self.forwarder = Forwarder(name, owner, context, self.link, clock)

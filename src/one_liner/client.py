@@ -29,6 +29,8 @@ from one_liner.errors import (
     StreamTimeoutError,
     UnknownStreamError,
 )
+from one_liner.keys import KeySource, for_client
+from one_liner.limits import Limits, check_limits
 from one_liner.rpc.client import RpcClient
 from one_liner.rpc.held import HeldLease
 from one_liner.rpc.hello import random_id
@@ -41,6 +43,7 @@ from one_liner.streams.registry import check_stream_name
 from one_liner.streams.sample import Sample
 from one_liner.streams.subscription import Storage, Subscription
 from one_liner.transport.endpoints import Endpoint
+from one_liner.transport.security import ClientCurve
 from one_liner.transport.sockets import Context, default_context
 from one_liner.version import __version__
 from one_liner.wire.codec import Codec
@@ -71,6 +74,9 @@ class RouterClient:
         timeout_s: for calls that bring none of their own; None waits as long as the server lives.
         heartbeat_s: how often the server is asked whether it lives. After three without an answer it is lost.
         allow_pickle: whether pickled samples may be read. Only from servers that you trust.
+        keys: for a secured server: the file with our keys (`one-liner keys make`). `ONE_LINER_KEYS` if None.
+        server_key: the server's public key, or the file that holds it. `ONE_LINER_SERVER_KEY` if None.
+        limits: how much of anything is taken from the server.
 
     Raises:
         ConfigurationError: an argument cannot be right.
@@ -88,8 +94,13 @@ class RouterClient:
         timeout_s: float | None = None,
         heartbeat_s: float = 1.0,
         allow_pickle: bool = False,
+        keys: KeySource | None = None,
+        server_key: str | os.PathLike[str] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         endpoint = Endpoint.of(protocol, interface, rpc_port)
+        curve = ClientCurve.of(for_client(protocol, keys, server_key))
+        limits = check_limits(limits)
         if broadcast_port is not None:
             broadcast_port = Endpoint.of(protocol, interface, broadcast_port).port
         heartbeat_s = check_interval("heartbeat_s", heartbeat_s)
@@ -97,7 +108,7 @@ class RouterClient:
         self._context = context if context is not None else default_context()
         self._broadcast_port = broadcast_port
         self._allow_pickle = allow_pickle
-        self._codec = Codec()
+        self._codec = Codec(max_depth=limits.depth, max_elements=limits.elements)
         self._clock = SYSTEM_CLOCK
         self._pid = os.getpid()
         self._lock = Lock()
@@ -105,15 +116,18 @@ class RouterClient:
         self._callbacks: list[Callback[Any]] = []
         self._receiver: Receiver | None = None
         self._closed = False
+        self._name = name or default_name()
         client = random_id()
         self._link = Link(
             self._context,
             endpoint,
-            name=name or default_name(),
+            name=self._name,
             client=client,
             heartbeat_s=heartbeat_s,
             codec=self._codec,
             clock=self._clock,
+            curve=curve,
+            limits=limits,
         )
         self._rpc = RpcClient(self._context, self._link, client=client, codec=self._codec, timeout_s=timeout_s)
 
@@ -247,7 +261,7 @@ class RouterClient:
             UnknownObjectError: there is no such object. And as `call`.
         """
         self._link.wait_ready(self._clock.now() + HEARTBEATS_TO_LOSS * self._link.heartbeat_s)
-        self._control(obj_name, "take_lease", force=force)
+        self._control(obj_name, "take_lease", force=force, who=self._name)
         held = HeldLease(obj_name, self._control, self._link.heartbeat_s)
         self._keep(Callback("lease", on_lost or _ignore, held.wait_lost, held.stop))
         return held

@@ -1,7 +1,8 @@
 """What users configure, as plain data: whether it can be right, and which entry cannot.
 
-A configuration of a server has `named_calls` and `periodic_streams`, each entry the arguments of `add_…`; the same
-shape comes from a dict in a script and from a TOML file. Nothing here makes anything.
+A configuration of a server has `named_calls` and `periodic_streams`, each entry the arguments of `add_…`, and
+`security`, with the keys of the server and the file of clients that it lets in. The same shape comes from a dict in a
+script and from a TOML file. Nothing here makes anything.
 """
 
 from __future__ import annotations
@@ -66,16 +67,26 @@ class PeriodicStreamEntry(_Entry):
 
 
 @dataclass(frozen=True, slots=True)
+class SecurityEntry(_Entry):
+    """The arguments of `RouterServer` that say who may come in."""
+
+    keys: Any = None
+    clients: Any = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConfig:
     """Everything that a configuration asks for.
 
     Attributes:
         named_calls: by name.
         periodic_streams: by name.
+        security: who may come in, where the arguments do not say so.
     """
 
     named_calls: dict[str, NamedCallEntry] = field(default_factory=dict)
     periodic_streams: dict[str, PeriodicStreamEntry] = field(default_factory=dict)
+    security: SecurityEntry = field(default_factory=SecurityEntry)
 
     @classmethod
     def read(cls, data: Mapping[str, Any] | None) -> ServerConfig:
@@ -88,13 +99,14 @@ class ServerConfig:
             return cls()
         if not isinstance(data, Mapping):
             raise ConfigurationError(f"a configuration is a dict, not {data!r}")
-        known = ("named_calls", "periodic_streams")
+        known = ("named_calls", "periodic_streams", "security")
         unknown = sorted(str(key) for key in set(data) - set(known))
         if unknown:
             raise ConfigurationError(f"a configuration has no sections {unknown}; there are {list(known)}")
         return cls(
             {str(name): NamedCallEntry.read(where, entry) for name, where, entry in _section(data, known[0])},
             {str(name): PeriodicStreamEntry.read(where, entry) for name, where, entry in _section(data, known[1])},
+            SecurityEntry.read("security", data.get("security") or {}),
         )
 
 
@@ -128,7 +140,10 @@ def check_timeout(timeout_s: object) -> float | None:
         return None
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s >= 0:
         raise ConfigurationError(f"a timeout is a number of seconds from 0 on, or None; not {timeout_s!r}")
-    return float(timeout_s)
+    try:
+        return float(timeout_s)
+    except OverflowError:
+        return float("inf")
 
 
 def check_arguments(what: str, args: Any, kwargs: Any) -> tuple[list[Any], dict[str, Any]]:

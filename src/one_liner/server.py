@@ -28,11 +28,14 @@ from one_liner.errors import (
     RouterDownError,
     UnknownObjectError,
 )
+from one_liner.keys import ClientsSource, KeySource, for_server, read_public, together
+from one_liner.limits import Limits, check_limits
 from one_liner.rpc.dispatch import Dispatcher
 from one_liner.rpc.exposure import Exposure, check_members, check_name
 from one_liner.rpc.hello import Hello, random_id, this_machine
 from one_liner.rpc.lease import WHOLE_SERVER, Lease, Leases
 from one_liner.rpc.named import NamedCalls
+from one_liner.rpc.permission import Permission
 from one_liner.rpc.rules import RuleBook
 from one_liner.rpc.server import RpcServer
 from one_liner.rpc.sessions import Sessions
@@ -45,6 +48,7 @@ from one_liner.streams.sources import AttributeSource, FunctionSource, Source, r
 from one_liner.streams.ticker import Tickers
 from one_liner.transport.endpoints import Endpoint
 from one_liner.transport.fanout import Fanout
+from one_liner.transport.security import ClientCurve, Guard
 from one_liner.transport.sockets import Context, closing_on_error, default_context
 from one_liner.version import __version__
 from one_liner.wire.codec import Codec
@@ -89,6 +93,11 @@ class RouterServer:
         heartbeat_s: how often dead peers are looked for, in s.
         switch_interval_s: the interpreter's switch interval while the server runs, for the whole process. With a busy
             Python thread beside it, 0.0005 saves the ticks that the default of 0.005 costs.
+        keys: the file with the server's keys (`one-liner keys make`); everything is encrypted then, and only clients
+            whose keys are allowed come in. From `config` or `ONE_LINER_KEYS` if None.
+        clients: who is allowed, for what: a file (`one-liner keys allow`), or roles by public key. From `config` or
+            `ONE_LINER_CLIENTS` if None; more can be allowed at any time with `allow`.
+        limits: how much of anything is taken from clients.
 
     Raises:
         ConfigurationError: an argument cannot be right. Nothing stays bound.
@@ -110,12 +119,22 @@ class RouterServer:
         allow_pickle: bool = False,
         heartbeat_s: float = 1.0,
         switch_interval_s: float | None = None,
+        keys: KeySource | None = None,
+        clients: ClientsSource | None = None,
+        limits: Limits | None = None,
     ) -> None:
         rpc_endpoint = Endpoint.of(protocol, interface, rpc_port)
         broadcast_endpoint = Endpoint.of(protocol, interface, broadcast_port)
         if rpc_endpoint.port != 0 and rpc_endpoint == broadcast_endpoint:
             raise ConfigurationError(f"calls and streams need two ports, not {rpc_port!r} for both")
         wanted = ServerConfig.read(config)
+        security = wanted.security
+        told = for_server(
+            protocol,
+            security.keys if keys is None else keys,
+            security.clients if clients is None else clients,
+        )
+        self._limits = check_limits(limits)
         self.name = name or socket.gethostname()
         self._heartbeat_s = check_interval("heartbeat_s", heartbeat_s)
         self._switch_interval_s = (
@@ -125,7 +144,7 @@ class RouterServer:
         self._allow_pickle = allow_pickle
         self._id = random_id()
         self._pid = os.getpid()
-        self._codec = Codec()
+        self._codec = Codec(max_depth=self._limits.depth, max_elements=self._limits.elements)
         self._clock = SYSTEM_CLOCK
         self._context = context if context is not None else default_context()
         self._lock = Lock()
@@ -140,31 +159,41 @@ class RouterServer:
         self._registry = StreamRegistry()
         self._rules = RuleBook()
         self._leases = Leases()
-        self._sessions = Sessions()
+        self._sessions = Sessions(self._limits.clients)
         self._serve_all(instances or {}, concurrent or {})
-        self._fanout = Fanout(self._context, broadcast_endpoint, heartbeat_s=self._heartbeat_s)
-        with closing_on_error(self._fanout):
+        self._guard = None if told is None else Guard(self._context, self._id, *told)
+        curve = None if self._guard is None else self._guard.curve
+        with closing_on_error(*([] if self._guard is None else [self._guard])):
+            self._fanout = Fanout(
+                self._context, broadcast_endpoint, heartbeat_s=self._heartbeat_s, curve=curve, limits=self._limits
+            )
+        with closing_on_error(self._fanout, *([] if self._guard is None else [self._guard])):
+            self._dispatcher = Dispatcher(
+                server=self._id,
+                exposure=self._exposure,
+                named_calls=self._named_calls,
+                rules=self._rules,
+                leases=self._leases,
+                sessions=self._sessions,
+                controls=self._controls(),
+                codec=self._codec,
+                clock=self._clock,
+            )
             self._rpc = RpcServer(
                 self._context,
                 rpc_endpoint,
                 server=self._id,
                 name=self.name,
-                dispatcher=Dispatcher(
-                    server=self._id,
-                    exposure=self._exposure,
-                    named_calls=self._named_calls,
-                    rules=self._rules,
-                    leases=self._leases,
-                    sessions=self._sessions,
-                    controls=self._controls(),
-                    codec=self._codec,
-                ),
+                dispatcher=self._dispatcher,
                 exposure=self._exposure,
                 sessions=self._sessions,
                 hello=self._hello,
                 codec=self._codec,
                 heartbeat_s=self._heartbeat_s,
                 clock=self._clock,
+                curve=curve,
+                clients=None if self._guard is None else self._guard.clients,
+                limits=self._limits,
             )
         self._push = self._fanout.publisher()
         self._warden = Warden(self._leases, self._sessions, self._clock, self._make_safe)
@@ -202,8 +231,14 @@ class RouterServer:
             self._rpc.run()
             self._tickers.run()
         _log.info("%s serves calls at %s and streams at %s", self.name, self.rpc_endpoint, self.broadcast_endpoint)
-        if not self._rpc.endpoint.is_local:
-            _log.warning("%s can be reached, and controlled, by every machine on its network", self.rpc_endpoint)
+        if self._guard is not None and not self._guard.clients:
+            _log.warning("%s lets nobody in: no client is allowed yet", self.name)
+        if self._guard is None and not self._rpc.endpoint.is_local:
+            _log.warning(
+                "%s can be reached, and controlled, by every machine on its network; "
+                "how to let in only those with a key: docs/how-to/keys.md",
+                self.rpc_endpoint,
+            )
         if block:
             self._wait_closed()
 
@@ -245,6 +280,8 @@ class RouterServer:
             hop.close()
         self._push.close()
         self._fanout.close()
+        if self._guard is not None:
+            self._guard.close()
         if self._previous_switch_interval_s is not None:
             sys.setswitchinterval(self._previous_switch_interval_s)
         self._stopped.set()
@@ -293,6 +330,11 @@ class RouterServer:
         return str(self._fanout.endpoint)
 
     @property
+    def public_key(self) -> str | None:
+        """The public key, which clients need as `server_key`; None for a server that is open to everybody."""
+        return None if self._guard is None else self._guard.curve.keys.public
+
+    @property
     def instances(self) -> dict[str, Any]:
         """What is served, by name; a copy."""
         return {name: self._exposure.get(name) for name in self._exposure.names()}
@@ -309,6 +351,49 @@ class RouterServer:
         """Who has exclusive control: `object` ("" for the whole server), `who`, `for_s` (since how many seconds)."""
         now = self._clock.now()
         return [{"object": held.name, "who": held.who, "for_s": now - held.since} for held in self._leases.all()]
+
+    # --- who may come in ---------------------------------------------------------------------------------------------
+
+    def allow(
+        self,
+        public_key: str | os.PathLike[str],
+        role: str = "control",
+        objects: Iterable[str] | None = None,
+        name: str = "",
+    ) -> None:
+        """Let a client in, or change what it may do, at once; it may have been trying for long.
+
+        Args:
+            public_key: the client's, or the file that holds it.
+            role: "read" (describe, read properties, call what is read-only, receive streams), "control" (call, set,
+                enable and disable streams) or "admin" (add and remove streams, take leases by force).
+            objects: names of objects, named calls, streams and routers that it is restricted to; None for all.
+                Reading streams is not restricted by it.
+            name: whose key it is, for messages.
+
+        Raises:
+            ConfigurationError: this server has no keys, the key is none, or there is no such role.
+        """
+        self._guarded().clients.allow(read_public(public_key), Permission.of(role, objects, name))
+
+    def disallow(self, public_key: str | os.PathLike[str]) -> None:
+        """Let a client in no longer. Its requests are refused from now on, and it receives no streams any more.
+
+        The broadcast connections of all clients are cut for that; the others are back within about 0.1 s, and count
+        what they missed.
+
+        Raises:
+            ConfigurationError: this server has no keys, the key is none, or it was not allowed.
+        """
+        key = read_public(public_key)
+        if not self._guarded().clients.disallow(key):
+            raise ConfigurationError(f"the key {key} was not allowed before")
+        self._fanout.cut()
+
+    def _guarded(self) -> Guard:
+        if self._guard is None:
+            raise ConfigurationError("this server has no keys, and so lets everybody in; give it keys=…")
+        return self._guard
 
     # --- objects and calls -------------------------------------------------------------------------------------------
 
@@ -517,6 +602,8 @@ class RouterServer:
         log_chatter: bool = False,
         *,
         topic: str | bytes | None = None,
+        keys: KeySource | None = None,
+        server_key: str | os.PathLike[str] | None = None,
     ) -> None:
         """Relay a PUB socket: one of another `RouterServer`, or anybody's.
 
@@ -529,9 +616,11 @@ class RouterServer:
             enabled: whether it begins to run; while it does not, nothing crosses the wire.
             log_chatter: write every message to the log (`one_liner.streams.relay`, INFO); large ones as their size.
             topic: what to subscribe to at the publisher, everything that begins with it; exactly `name` if None.
+            keys: for a secured publisher: the file with our keys; this server's own if None.
+            server_key: the publisher's public key, or the file that holds it; None for an open one.
 
         Raises:
-            ConfigurationError: the name, the address or the topic cannot be.
+            ConfigurationError: the name, the address, the topic or a key cannot be.
         """
         if not isinstance(address, str) or "://" not in address:
             raise ConfigurationError(
@@ -539,6 +628,7 @@ class RouterServer:
             )
         if topic is not None and not isinstance(topic, str | bytes):
             raise ConfigurationError(f"a topic is text or bytes, not {topic!r}")
+        curve = self._curve_for(keys, server_key)
         raw = serializer_of(None, self._codec, allow_pickle=False)
         stream = Stream(name, StreamKind.ZMQ, raw, self._codec, self._id, source_text=address, enabled=enabled)
         self._check_open()
@@ -554,6 +644,8 @@ class RouterServer:
                 heartbeat_s=self._heartbeat_s,
                 clock=self._clock,
                 log_chatter=log_chatter,
+                curve=curve,
+                limits=self._limits,
             )
         with closing_on_error(relay):
             self._add(stream)
@@ -601,6 +693,9 @@ class RouterServer:
         interface: str = "localhost",
         rpc_port: int | str = "5555",
         broadcast_port: int | str | None = None,
+        *,
+        keys: KeySource | None = None,
+        server_key: str | os.PathLike[str] | None = None,
     ) -> None:
         """Show another `RouterServer` under a prefix.
 
@@ -614,14 +709,18 @@ class RouterServer:
             interface: its host name or address.
             rpc_port: its port of calls.
             broadcast_port: its port of streams; None to learn it from the server.
+            keys: for a secured server: the file with our keys; this server's own if None. What our clients may do
+                there is what these keys may do, and not more than they may do here.
+            server_key: the other server's public key, or the file that holds it; None for an open one.
 
         Raises:
-            ConfigurationError: the name cannot be, or is taken.
+            ConfigurationError: the name cannot be, or is taken, or a key cannot be.
             LoopError: the other server leads back to this one. If it is not there yet, requests that go round are
                 refused later.
         """
         check_name(name)
         endpoint = Endpoint.of(protocol, interface, rpc_port)
+        curve = self._curve_for(keys, server_key)
         with self._lock:
             self._check_open()
             if name in self._hops:
@@ -640,6 +739,8 @@ class RouterServer:
             codec=self._codec,
             clock=self._clock,
             vouches=self._living_clients,
+            curve=curve,
+            limits=self._limits,
         )
         with closing_on_error(hop, hop.forwarder):
             hop.refuse_loop(self._id)
@@ -665,6 +766,10 @@ class RouterServer:
         self._changed()
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _curve_for(self, keys: KeySource | None, server_key: str | os.PathLike[str] | None) -> ClientCurve | None:
+        """Our keys for another server."""
+        return ClientCurve.of(together(keys, server_key, None if self._guard is None else self._guard.curve.keys))
 
     def _serve_all(self, instances: Mapping[str, Any], concurrent: Concurrent) -> None:
         strangers = sorted(set(concurrent) - set(instances))
@@ -764,10 +869,10 @@ class RouterServer:
             "enable_stream": lambda path, **_: self.enable_stream(path),
             "disable_stream": lambda path, **_: self.disable_stream(path),
             "remove_stream": lambda path, **_: self.remove_stream(path),
-            "add_stream": self._add_remote_stream,
+            "add_stream": self._add_stream_for,
             "take_lease": self._take_lease,
-            "give_lease_back": lambda path, client, **_: self._leases.give_back(self._lease_key(path), client),
-            "holds_lease": lambda path, client, **_: path in self._leases.held_by(client),
+            "give_lease_back": self._give_lease_back,
+            "holds_lease": lambda path, client, **_: self._holds_lease(path, client),
             "leases": lambda path, **_: self.leases(),
             "publish_marker": self._publish_marker,
             "running_calls": lambda path, **_: self.running_calls(),
@@ -813,21 +918,6 @@ class RouterServer:
                 known[name] = StreamConfiguration.from_dict({**entry.as_dict(), "name": name})
         return StreamConfigurations(known).as_dict()
 
-    def _add_remote_stream(
-        self,
-        path: str,
-        trail: tuple[int, ...],
-        client: int,
-        frequency_hz: float,
-        obj_name: str,
-        attr_name: str,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        enabled: bool = True,
-        on_demand: bool = False,
-    ) -> None:
-        self.add_stream(path, frequency_hz, obj_name, attr_name, args, kwargs, enabled, on_demand=on_demand)
-
     def _publish_marker(self, path: str, **_: Any) -> None:
         """Publish under a name that a subscriber made up behind that of a stream: its last sample, if there is one."""
         name, separator, _token = path.partition(MARKER)
@@ -840,11 +930,30 @@ class RouterServer:
         marker = SampleMessage(Kind.MARKER, 0, self._id, Encoding.RAW, now, self._clock.wall(), b"")
         self._push.send(marker.encode(topic_of(path)))
 
-    def _take_lease(self, path: str, client: int, force: bool = False, **_: Any) -> None:
-        lease = Lease(path, client, self._sessions.name_of(client), self._clock.now())
-        for taken in self._leases.take(self._lease_key(path), lease, force=force):
+    def _add_stream_for(self, path: str, trail: tuple[int, ...], client: int, **arguments: Any) -> None:
+        obj_name, attr_name = arguments.get("obj_name"), arguments.get("attr_name")
+        if isinstance(obj_name, str) and isinstance(attr_name, str):
+            target = self._exposure.resolve(obj_name, attr_name)
+            if not target.is_property:
+                self._dispatcher.check_call(target, client, self._clock.now())
+        self.add_stream(path, **arguments)
+
+    def _take_lease(self, path: str, trail: tuple[int, ...], client: int, force: bool = False, who: str = "") -> None:
+        key, now = self._lease_key(path), self._clock.now()
+        # Whoever comes through routers is vouched for by a heartbeat of theirs, and that is still on its way.
+        self._sessions.expect(client, str(who) or "somebody", len(trail) * self._heartbeat_s, now)
+        lease = Lease(path, client, self._sessions.name_of(client), now)
+        for taken in self._leases.take(key, lease, force=force):
             _log.warning("%s took exclusive control of %s from %s by force", lease.who, taken.title, taken.who)
         self._warden.wake()
+
+    def _give_lease_back(self, path: str, client: int, **_: Any) -> bool:
+        key = self._leases.key_of(path, client)
+        return self._leases.give_back(self._lease_key(path) if key is None else key, client)
+
+    def _holds_lease(self, path: str, client: int) -> bool:
+        key = self._leases.key_of(path, client)
+        return key is not None or self._leases.holds(self._lease_key(path), client)
 
     def _lease_key(self, path: str) -> Hashable:
         return self._exposure.object_key(path) if path else WHOLE_SERVER
@@ -863,9 +972,13 @@ class RouterServer:
     def _make_safe(self, lease: Lease) -> None:
         """Whoever controlled an object is gone: make it safe."""
         for name, method in self._rules.safe_calls().items():
-            if not lease.name or self._lease_key(lease.name) == self._lease_key(name):
+            try:
+                if lease.name and self._lease_key(lease.name) != self._lease_key(name):
+                    continue
                 _log.warning("%s is gone while it had control of %s: calling %s.%s", lease.who, name, name, method)
                 self._rpc.perform(name, method, "the server, because its controller is gone")
+            except OneLinerError as error:
+                _log.error("%s could not be made safe: %s", name, error)
 
     def _open_hops(self) -> list[Hop]:
         with self._lock:

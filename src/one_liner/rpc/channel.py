@@ -15,7 +15,7 @@ from one_liner.clock import SYSTEM_CLOCK
 from one_liner.errors import CallTimeoutError, OneLinerError, ServerRestartedError
 from one_liner.rpc.link import Link
 from one_liner.transport.sockets import Context, open_socket, receive_rest, send_frames
-from one_liner.wire.messages import Kind, Reply, Request
+from one_liner.wire.messages import Kind, Reply, Request, asked_of
 
 _SLICE_MS = 50
 _LAST_WORD_S = 0.1
@@ -24,7 +24,7 @@ _LAST_WORD_S = 0.1
 class Channel:
     """A connection to the server for one call at a time. Has one owner, who may pass it on as a whole."""
 
-    __slots__ = ("_link", "_slice_ms", "_socket", "session", "stale")
+    __slots__ = ("_given_up", "_link", "_refusals", "_slice_ms", "_socket", "session", "stale")
 
     session: int | None
     """Of the server that it was made for; None when it is not to be used again."""
@@ -33,14 +33,23 @@ class Channel:
         self._link = link
         endpoint = link.endpoint
         heartbeat_s = None if endpoint.protocol == "inproc" else link.heartbeat_s
-        self._socket = open_socket(context, zmq.DEALER, heartbeat_s=heartbeat_s, ipv6=endpoint.is_ipv6)
+        self._socket = open_socket(
+            context,
+            zmq.DEALER,
+            heartbeat_s=heartbeat_s,
+            max_message_bytes=link.limits.message_bytes,
+            ipv6=endpoint.is_ipv6,
+            curve=link.curve,
+        )
         # A request is given to a living connection or to none: nothing waits here to be carried out after we gave up.
         self._socket.setsockopt(zmq.IMMEDIATE, 1)
         self._socket.setsockopt(zmq.ROUTING_ID, routing_id)
         self._slice_ms = 0
         self._set_slice(_SLICE_MS)
         self.session = link.session
+        self._refusals = link.refusals
         self.stale = 0
+        self._given_up: set[int] = set()
         self._socket.connect(str(endpoint))
 
     def ask(self, request: Request, deadline: float) -> Reply:
@@ -62,8 +71,14 @@ class Channel:
             return self._last_word(request.id, timeout)
         except BaseException:
             # Also on Ctrl-C: what has not begun must not begin once nobody waits for it.
+            self._given_up.add(request.id)
             self._follow_up(request, Kind.CANCEL)
             raise
+
+    @property
+    def usable(self) -> bool:
+        """Whether it leads to the server that answers now; libzmq gives up a socket that was refused."""
+        return self.session == self._link.session and self._refusals == self._link.refusals
 
     def close(self) -> None:
         """Close the socket. Only for the owner."""
@@ -110,12 +125,17 @@ class Channel:
             except zmq.Again:
                 break
             if reply.id == request_id:
+                if reply.kind == Kind.CANCELLED:
+                    self._given_up.add(request_id)
                 return reply
             self._drop(reply)
+        self._given_up.add(request_id)
         raise timeout
 
     def _drop(self, reply: Reply) -> None:
-        if reply.kind != Kind.CANCELLED:
+        # An answer that was asked for again may come twice: only the first one of a call that gave up is a late one.
+        if reply.kind != Kind.CANCELLED and reply.id in self._given_up:
+            self._given_up.remove(reply.id)
             self.stale += 1
 
     def _look_around(self, deadline: float, what: str) -> None:
@@ -138,14 +158,15 @@ class Channel:
     def _follow_up(self, request: Request, kind: Kind) -> None:
         """Say something more about a request that was sent."""
         try:
-            message = Request(kind, request.id, request.client, request.path, b"\xc0", (), request.trail)
+            body = asked_of(self.session) if kind == Kind.ASK_AGAIN else b"\xc0"
+            message = Request(kind, request.id, request.client, request.path, body, (), request.trail)
             send_frames(self._socket, message.encode(), zmq.NOBLOCK)
         except (zmq.ZMQError, OneLinerError):
             # The connection is gone; the call's own error, or the next look around, says so.
             return
 
     def _remaining_ms(self, deadline: float) -> int:
-        return max(1, math.ceil((deadline - SYSTEM_CLOCK.now()) * 1000))
+        return max(1, math.ceil(min(deadline - SYSTEM_CLOCK.now(), _SLICE_MS) * 1000))
 
     def _set_slice(self, slice_ms: int) -> None:
         if slice_ms != self._slice_ms:

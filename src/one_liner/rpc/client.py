@@ -91,9 +91,10 @@ class RpcClient:
         body, buffers = self._encode(kind, content)
         deadline = math.inf if limit_s is None else SYSTEM_CLOCK.now() + limit_s
         self._link.wait_ready(deadline)
-        request = Request(kind, next(self._ids), self._client, path, body, buffers, trail)
         channel = self._take()
         try:
+            # Numbered once the channel is ours: on each connection the ids grow.
+            request = Request(kind, next(self._ids), self._client, path, body, buffers, trail)
             reply = channel.ask(request, deadline)
         except OneLinerError as error:
             # Its connection may be damaged for good (libzmq mends none): the next call has another.
@@ -133,7 +134,7 @@ class RpcClient:
                 channel = self._idle.pop()
             except IndexError:
                 break
-            if channel.session == self._link.session:
+            if channel.usable:
                 return channel
             self._discard(channel)
         if self._closed:

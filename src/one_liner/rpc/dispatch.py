@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from one_liner.errors import BadArgumentsError, MalformedError, UnknownObjectError
+from one_liner.clock import Clock
+from one_liner.errors import BadArgumentsError, MalformedError, RefusedError, UnknownObjectError
 from one_liner.rpc.exposure import Exposure, Target
 from one_liner.rpc.job import Job
 from one_liner.rpc.lanes import Lane
 from one_liner.rpc.lease import Leases
 from one_liner.rpc.named import NamedCalls
+from one_liner.rpc.permission import Permission, Role
 from one_liner.rpc.rules import RuleBook
 from one_liner.rpc.sessions import Sessions
 from one_liner.wire.codec import Codec
@@ -35,6 +37,7 @@ class Dispatcher:
         controls: what the server itself can be asked, by word; each takes the path, the trail of servers that the
             request has passed, the client, and keyword arguments.
         codec: reads the bodies of requests.
+        clock: the server's clock.
     """
 
     def __init__(
@@ -48,7 +51,9 @@ class Dispatcher:
         sessions: Sessions,
         controls: Mapping[str, Control],
         codec: Codec,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._server = server
         self._exposure = exposure
         self._named_calls = named_calls
@@ -84,6 +89,37 @@ class Dispatcher:
         """
         return self._readers[request.kind](request, peer, now)
 
+    def permit(self, request: Request, permission: Permission | None) -> None:
+        """Let a request of a client with a key through, also one that is for another server.
+
+        Args:
+            request: of any kind.
+            permission: what the client may do; None when its key is not allowed (any more).
+
+        Raises:
+            RefusedError: it may not.
+            MalformedError: its body is not what its kind needs.
+        """
+        if permission is None:
+            raise RefusedError("refused: this client's key is not among those allowed (any more)")
+        kind, path, word, read_only = request.kind, request.path, "", False
+        obj_name: str | None = None
+        if kind == Kind.CONTROL:
+            word, arguments = self._parts(request, (str, dict))
+            if word == "take_lease" and arguments.get("force"):
+                word = "take_lease_by_force"
+            if isinstance(arguments.get("obj_name"), str):
+                obj_name = arguments["obj_name"]
+        elif kind == Kind.CALL_NAMED:
+            named = self._named_calls.all().get(path)
+            if named is not None:
+                obj_name = named.obj_name
+                read_only = self._rules.only_reads(f"{named.obj_name}.{named.attr_name}")
+        elif kind == Kind.CALL and permission.role is Role.READ:
+            attr_name, _, _ = self._parts(request, (str, list, dict))
+            read_only = self._rules.only_reads(f"{path}.{attr_name}")
+        permission.check(kind, path, word, obj_name=obj_name, read_only=read_only)
+
     def _call(self, request: Request, peer: bytes, now: float) -> Job:
         attr_name, args, kwargs = self._parts(request, (str, list, dict))
         return self._calling(request, peer, now, request.path, attr_name, args, kwargs)
@@ -106,11 +142,29 @@ class Dispatcher:
     ) -> Job:
         if not all(type(key) is str for key in kwargs):
             raise MalformedError("arguments by name need names that are text")
-        exposure = self._exposure
-        target = exposure.resolve(path, attr_name)
-        if self._leases and not (self._rules.only_reads(target.where) or self._rules.is_urgent(target.where)):
-            self._check_lease(request, target, now)
-        return self._job(request, peer, target.where, target.lane, lambda: exposure.call(target, args, kwargs))
+        target = self._exposure.resolve(path, attr_name)
+        reads = target.is_property and not args and not kwargs
+        if not reads:
+            self.check_call(target, request.client, now)
+
+        def act() -> Any:
+            if self._leases:
+                # Again, because somebody may have taken control while this call waited for the object.
+                if reads:
+                    return self._exposure.read(target)
+                self.check_call(target, request.client, self._clock.now())
+            return self._exposure.call(target, args, kwargs)
+
+        return self._job(request, peer, target.where, target.lane, act)
+
+    def check_call(self, target: Target, client: int, now: float) -> None:
+        """Refuse a call that somebody else's lease forbids.
+
+        Raises:
+            LeasedError: naming the holder.
+        """
+        if self._leases and not any(self._rules.frees(touched.names, touched.rest) for touched in target.touches):
+            self._check_lease(target, client, now)
 
     def _get(self, request: Request, peer: bytes, now: float) -> Job:
         (attr_name,) = self._parts(request, (str,))
@@ -120,11 +174,14 @@ class Dispatcher:
 
     def _set(self, request: Request, peer: bytes, now: float) -> Job:
         attr_name, value = self._parts(request, (str, object))
-        exposure = self._exposure
-        target = exposure.resolve(request.path, attr_name)
-        if self._leases:
-            self._check_lease(request, target, now)
-        return self._job(request, peer, target.where, target.lane, lambda: exposure.write(target, value))
+        target = self._exposure.resolve(request.path, attr_name)
+        self._check_lease(target, request.client, now)
+
+        def act() -> None:
+            self._check_lease(target, request.client, self._clock.now())
+            self._exposure.write(target, value)
+
+        return self._job(request, peer, target.where, target.lane, act)
 
     def _control(self, request: Request, peer: bytes, now: float) -> Job:
         word, arguments = self._parts(request, (str, dict))
@@ -144,11 +201,12 @@ class Dispatcher:
         return self._job(request, peer, f"server.{word}", None, act)
 
     def _job(self, request: Request, peer: bytes, where: str, lane: Lane | None, act: Callable[[], Any]) -> Job:
-        return Job(peer, request.id, where, self._sessions.name_of(request.client), lane, act)
+        return Job(peer, request.id, where, self._sessions.name_of(request.client), lane, act, request.client)
 
-    def _check_lease(self, request: Request, target: Target, now: float) -> None:
-        key = self._exposure.object_key(target.where.partition(".")[0])
-        self._leases.check(key, request.client, target.where, now)
+    def _check_lease(self, target: Target, client: int, now: float) -> None:
+        if self._leases:
+            for touched in target.touches:
+                self._leases.check(touched.key, client, target.where, now)
 
     def _parts(self, request: Request, types: tuple[type, ...]) -> Any:
         parts = self._codec.decode(request.body, request.buffers)

@@ -68,6 +68,20 @@ _INTERNALS = (
 )
 
 
+class Touched(NamedTuple):
+    """A served object that is reached by a path.
+
+    Attributes:
+        key: what all its names have in common.
+        names: under which it is served.
+        rest: the path from there on.
+    """
+
+    key: Hashable
+    names: tuple[str, ...]
+    rest: str
+
+
 class Target(NamedTuple):
     """What a call or an attribute access will act on.
 
@@ -78,6 +92,8 @@ class Target(NamedTuple):
         where: the whole path, for messages: `rig.stage.move`.
         steps: what is still to be walked from `owner` before `name`, because it takes running the object's own code.
         direct: `name` is a method of the owner's type: nothing has to be found out when it is called.
+        touches: every served object on the way, the target's own last, as far as it can be seen without running code.
+        is_property: `name` is a property or a plain value, which a call without arguments reads.
     """
 
     owner: Any
@@ -86,6 +102,8 @@ class Target(NamedTuple):
     where: str
     steps: tuple[str, ...] = ()
     direct: bool = False
+    touches: tuple[Touched, ...] = ()
+    is_property: bool = False
 
 
 # --- what is served --------------------------------------------------------------------------------------------------
@@ -268,7 +286,8 @@ class Exposure:
         _check_steps(whole, steps)
         if not steps:
             lane = None if entry.beside is True else entry.lane
-            return known.setdefault((path, attr_name), Target(entry.obj, "", lane, whole, direct=True))
+            touches = (Touched(entry.lane, (root,), ""),)
+            return known.setdefault((path, attr_name), Target(entry.obj, "", lane, whole, direct=True, touches=touches))
         target, seen = self._walk(entry, whole, steps)
         if seen is not None and len(seen) == len(steps) - 1:
             if seen:
@@ -283,10 +302,12 @@ class Exposure:
         home: tuple[_Entry, ...] = (entry,)
         since_home = 0
         seen: list[_Witness] = []
+        touches = [_touched(home, steps)]
         for index, step in enumerate(steps[:-1]):
             found = self._member(owner, step, whole, index)
             if found is None or found.value is MISSING or is_opaque(owner):
-                return Target(owner, steps[-1], _lane(home, steps[since_home:]), whole, tuple(steps[index:-1])), None
+                lane = _lane(home, steps[since_home:])
+                return Target(owner, steps[-1], lane, whole, tuple(steps[index:-1]), touches=tuple(touches)), None
             held = vars(owner) if is_module(owner) else instance_dict(owner)
             if held.get(step) is found.value:
                 seen.append(_Witness(held, step, found.value))
@@ -294,22 +315,27 @@ class Exposure:
             _check_passable(owner, found, whole, step)
             if id(owner) in self._by_carrier:
                 home, since_home = self._by_carrier[id(owner)], index + 1
-        target, lasting = self._last_step(owner, home, steps[since_home:], whole)
+                touches.append(_touched(home, steps[since_home:]))
+        target, lasting = self._last_step(owner, home, steps[since_home:], whole, tuple(touches))
         return target, tuple(seen) if lasting else None
 
-    def _last_step(self, owner: Any, home: tuple[_Entry, ...], steps: Sequence[str], whole: str) -> tuple[Target, bool]:
+    def _last_step(
+        self, owner: Any, home: tuple[_Entry, ...], steps: Sequence[str], whole: str, touches: tuple[Touched, ...]
+    ) -> tuple[Target, bool]:
         name = steps[-1]
         found = self._member(owner, name, whole, -1)
         if found is None or is_opaque(owner):
-            return Target(owner, name, _lane(home, steps), whole), False
+            return Target(owner, name, _lane(home, steps), whole, touches=touches), False
         carrier = _carrier(found.value)
         served = self._by_carrier.get(id(carrier))
         if served is not None and callable(found.value):
             # The attribute is, or belongs to, an object that is served itself: what is called is that one.
-            return Target(owner, name, _lane(served, ()), whole), False
+            touches = (*touches, _touched(served, ()))
+            return Target(owner, name, _lane(served, ()), whole, touches=touches), False
         own = found.value is MISSING or (is_module(owner) and is_function(carrier))
         direct = own and found.kind == "method"
-        return Target(owner, name, _lane(home, steps), whole, (), direct), direct or found.kind == "property"
+        reads = found.kind == "property"
+        return Target(owner, name, _lane(home, steps), whole, (), direct, touches, reads), direct or reads
 
     def _member(self, owner: Any, step: str, whole: str, index: int) -> Member | None:
         """The member, or None where only the object itself can tell whether it has one."""
@@ -624,6 +650,10 @@ def _lane(home: tuple[_Entry, ...], steps: Sequence[str]) -> Lane | None:
     if any(entry.may_run_beside(steps) for entry in home if entry.obj is entry.lane.carrier):
         return None
     return home[0].lane
+
+
+def _touched(home: tuple[_Entry, ...], steps: Sequence[str]) -> Touched:
+    return Touched(home[0].lane, tuple(entry.name for entry in home), ".".join(steps))
 
 
 def _check_steps(whole: str, steps: list[str]) -> None:

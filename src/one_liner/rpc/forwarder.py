@@ -15,12 +15,13 @@ from typing import NamedTuple
 import zmq
 
 from one_liner.clock import Clock
-from one_liner.errors import MalformedError, OneLinerError, RouterDownError, ServerLostError
+from one_liner.errors import LimitError, MalformedError, OneLinerError, RouterDownError, ServerLostError
 from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link, State
-from one_liner.transport.sockets import Context, open_socket, receive_rest, send_frames
+from one_liner.transport.sockets import Context, Socket, open_socket, receive_rest, send_frames
 from one_liner.wire.codec import Buffer
-from one_liner.wire.messages import Kind, Request, check_prefix, readdressed
+from one_liner.wire.messages import Kind, Request, asked_of, check_prefix, readdressed
 
+_CONNECT_MS = 100
 _log = logging.getLogger("one_liner.rpc.forwarder")
 
 
@@ -55,37 +56,24 @@ class Forwarder:
         self._local = link.endpoint.protocol == "inproc"
         # The same name after a reconnect, so that an answer that was under way finds us.
         self._routing_id = b"h" + os.urandom(12)
-        self._connect()
-
-    def _connect(self) -> None:
-        endpoint = self.link.endpoint
-        heartbeat_s = None if self._local else self.link.heartbeat_s
-        self.socket = open_socket(self._context, zmq.DEALER, heartbeat_s=heartbeat_s, ipv6=endpoint.is_ipv6)
-        self.socket.setsockopt(zmq.IMMEDIATE, 1)
-        self.socket.setsockopt(zmq.ROUTING_ID, self._routing_id)
-        self.socket.connect(str(endpoint))
-
-    def reconnect(self) -> bool:
-        """Inside one process libzmq does not connect again by itself. True when the socket is another one now."""
-        if not self._local or not self.link.ready or self._session in (None, self.link.session):
-            return False
-        self.socket.close()
-        self._connect()
-        return True
+        self._refusals = link.refusals
+        self.socket = self._connect()
 
     def forward(self, asker: Asker, request: Request) -> None:
         """Pass a request on, its path already without our name.
 
         Raises:
             RouterDownError: the hop cannot be reached.
+            LimitError: too many calls are under way there.
         """
         if request.kind in (Kind.CANCEL, Kind.ASK_AGAIN):
             self._follow_up(asker, request)
             return
-        if self.link.ready:
-            self._send(asker, request)
+        if len(self._asked) + len(self._parked) >= self.link.limits.calls:
+            raise LimitError(f"{self._title} has {len(self._asked)} calls under way, which is the limit")
+        if self.link.ready and self._send(asker, request):
             return
-        if self.link.state is not State.CONNECTING:
+        if not self.link.ready and self.link.state is not State.CONNECTING:
             raise self.down()
         patience_s = HEARTBEATS_TO_LOSS * self.link.heartbeat_s
         self._parked.append((self._clock.now() + patience_s, asker, request))
@@ -112,6 +100,35 @@ class Forwarder:
             _log.warning("router %s sent a reply that cannot be read: %s", self.name, error)
             return None
 
+    def renew(self) -> bool:
+        """Replace the socket where libzmq does not connect again by itself. True when it is another one now.
+
+        That is after the hop had refused us meanwhile, and, inside one process, after it was restarted.
+        """
+        restarted = self._local and self._session not in (None, self.link.session)
+        if not self.link.ready or not (restarted or self._refusals != self.link.refusals):
+            return False
+        self._refusals = self.link.refusals
+        self.socket.close()
+        self.socket = self._connect()
+        self.socket.poll(_CONNECT_MS, zmq.POLLOUT)
+        return True
+
+    def _connect(self) -> Socket:
+        link, endpoint = self.link, self.link.endpoint
+        socket = open_socket(
+            self._context,
+            zmq.DEALER,
+            heartbeat_s=None if endpoint.protocol == "inproc" else link.heartbeat_s,
+            max_message_bytes=link.limits.message_bytes,
+            ipv6=endpoint.is_ipv6,
+            curve=link.curve,
+        )
+        socket.setsockopt(zmq.IMMEDIATE, 1)
+        socket.setsockopt(zmq.ROUTING_ID, self._routing_id)
+        socket.connect(str(endpoint))
+        return socket
+
     def refresh(self) -> list[tuple[Asker, OneLinerError]]:
         """Send what was parked if the hop is there now; give back whoever will get no answer, and why."""
         failed: list[tuple[Asker, OneLinerError]] = []
@@ -120,18 +137,13 @@ class Forwarder:
                 failed += [(asker, self._interrupted()) for asker in self._asked.values()]
                 self._asked.clear()
                 self._session = self.link.session
-            parked, self._parked = self._parked, []
-            for _, asker, request in parked:
-                try:
-                    self._send(asker, request)
-                except RouterDownError as error:
-                    failed.append((asker, error))
-            return failed
-        if self.link.state is not State.CONNECTING:
+            # The link may be back before our own connection is: what cannot leave yet is given its time.
+            self._parked = [item for item in self._parked if not self._send(item[1], item[2])]
+        elif self.link.state is not State.CONNECTING:
             failed += [(asker, self._interrupted()) for asker in self._asked.values()]
             self._asked.clear()
         now = self._clock.now()
-        hopeless = self.link.state is not State.CONNECTING
+        hopeless = not self.link.ready and self.link.state is not State.CONNECTING
         for item in tuple(self._parked):
             if hopeless or now >= item[0]:
                 self._parked.remove(item)
@@ -155,17 +167,21 @@ class Forwarder:
         """Close the socket. Only for the thread that leads."""
         self.socket.close()
 
-    def _send(self, asker: Asker, request: Request) -> None:
+    def _send(self, asker: Asker, request: Request) -> bool:
+        """Pass it on. False while our connection is not there."""
         forward_id = next(self._ids)
         try:
             send_frames(self.socket, request._replace(id=forward_id).encode(), zmq.NOBLOCK)
         except zmq.Again:
-            raise self.down() from None
+            return False
         self._session = self.link.session
         self._asked[forward_id] = asker
+        return True
 
     def _follow_up(self, asker: Asker, request: Request) -> None:
         """Something about a request that was passed on: under the id that it has there."""
+        if request.kind == Kind.ASK_AGAIN:
+            request = request._replace(body=asked_of(self._session))
         if request.kind == Kind.CANCEL:
             self._parked = [item for item in self._parked if item[1] != asker]
         for forward_id, other in self._asked.items():

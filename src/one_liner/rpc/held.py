@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Event
+from threading import Event, Lock
 from types import TracebackType
 from typing import Any, Self
 
-from one_liner.errors import LeaseLostError, OneLinerError
+from one_liner.errors import (
+    CallTimeoutError,
+    LeaseLostError,
+    LimitError,
+    OneLinerError,
+    TransportError,
+    UnknownObjectError,
+)
 
 Control = Callable[..., Any]
 
@@ -30,7 +37,10 @@ class HeldLease:
         self.name = name
         self._control = control
         self._heartbeat_s = heartbeat_s
+        self._title = repr(name) if name else "the whole server"
+        self._lock = Lock()
         self._ended = Event()
+        self._returned = False
         self._reason: OneLinerError | None = None
 
     @property
@@ -47,12 +57,21 @@ class HeldLease:
         """
         if self._reason is not None:
             raise self._reason
+        if self._returned:
+            raise LeaseLostError(f"exclusive control of {self._title} was given back")
 
     def release(self) -> None:
         """Give it back. Any number of times; nothing is raised when it was lost before."""
-        if not self._ended.is_set():
+        with self._lock:
+            if self._returned or isinstance(self._reason, LeaseLostError):
+                return
+            self._returned = True
             self._ended.set()
+        try:
+            # Also when the server was lost meanwhile: it may be there again, and hold it for us.
             self._control(self.name, "give_lease_back")
+        except (TransportError, UnknownObjectError):
+            return  # It ends with our heartbeats, or ended with the server.
 
     def wait_lost(self) -> OneLinerError:
         """Look until it is lost or given back. Gives the reason; StopIteration when it was given back."""
@@ -60,12 +79,17 @@ class HeldLease:
             try:
                 if self._control(self.name, "holds_lease"):
                     continue
-                self._reason = LeaseLostError(f"exclusive control of {self.name or 'the server'!r} was lost")
+                reason: OneLinerError = LeaseLostError(f"exclusive control of {self._title} was lost")
+            except (CallTimeoutError, LimitError):
+                continue  # The server is busy, and says nothing about the lease.
             except OneLinerError as error:
-                self._reason = error
-            if not self._ended.is_set():
+                reason = error
+            with self._lock:
+                if self._ended.is_set():
+                    break
+                self._reason = reason
                 self._ended.set()
-                return self._reason
+            return reason
         raise StopIteration
 
     def stop(self) -> None:

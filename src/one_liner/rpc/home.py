@@ -32,6 +32,8 @@ class Home:
         """Carry out what is posted until the home is left. By the thread that it is for."""
         while (duty := self._duties.get()) is not None:
             duty()
+            # It knows the lane, which ends this home when nobody serves its object any more.
+            del duty
 
     def post(self, duty: Callable[[], None]) -> None:
         """Have something carried out. From any thread."""

@@ -21,19 +21,28 @@ class Job:
         where: what it does, for people: `stage.move`.
         who: for whom, for people.
         lane: the lane it needs, or None when it may run beside others.
+        client: random number of the client it is for; 0 when nobody asked.
     """
 
     is_tick = False
-    __slots__ = ("_act", "id", "lane", "peer", "since", "where", "who")
+    __slots__ = ("_act", "client", "id", "lane", "peer", "since", "where", "who")
 
     def __init__(
-        self, peer: bytes | None, request_id: int, where: str, who: str, lane: Lane | None, act: Callable[[], Any]
+        self,
+        peer: bytes | None,
+        request_id: int,
+        where: str,
+        who: str,
+        lane: Lane | None,
+        act: Callable[[], Any],
+        client: int = 0,
     ) -> None:
         self.peer = peer
         self.id = request_id
         self.where = where
         self.who = who
         self.lane = lane
+        self.client = client
         self.since = 0.0
         self._act = act
 

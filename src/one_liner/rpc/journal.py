@@ -17,7 +17,8 @@ from one_liner.errors import MalformedError
 MAX_ENTRIES: Final = 10_000
 MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_AGE_S: Final = 300.0
-_MAX_PEERS: Final = 10_000
+MAX_PEERS: Final = 10_000
+MAX_COPY_BYTES: Final = 1024 * 1024
 _MAX_STEP: Final = 1 << 24
 
 Frames = Sequence[bytes | bytearray | memoryview]
@@ -47,11 +48,17 @@ class Journal:
         max_entries: how many answers are kept.
         max_bytes: how large they may be together; one that is larger alone is not kept.
         max_age_s: for how long.
+        max_peers: of how many connections it is known what they asked; the one silent for longest is forgotten first.
     """
 
     def __init__(
-        self, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES, max_age_s: float = MAX_AGE_S
+        self,
+        max_entries: int = MAX_ENTRIES,
+        max_bytes: int = MAX_BYTES,
+        max_age_s: float = MAX_AGE_S,
+        max_peers: int = MAX_PEERS,
     ) -> None:
+        self._max_peers = max_peers
         self._max_entries, self._max_bytes, self._max_age_s = max_entries, max_bytes, max_age_s
         self._entries: OrderedDict[tuple[bytes, int], _Entry] = OrderedDict()
         self._bytes = 0
@@ -65,22 +72,39 @@ class Journal:
         """
         highest = self._highest.get(peer)
         if highest is None:
-            if len(self._highest) >= _MAX_PEERS:
+            if len(self._highest) >= self._max_peers:
                 self._highest.popitem(last=False)
         elif request_id <= highest:
             return Verdict.ANSWERED if (peer, request_id) in self._entries else Verdict.KNOWN
         elif request_id - highest > _MAX_STEP:
             raise MalformedError(f"request {request_id} comes after request {highest}: its id was damaged on the way")
         self._highest[peer] = request_id
+        self._highest.move_to_end(peer)
         return Verdict.NEW
 
-    def record(self, peer: bytes, request_id: int, frames: Frames, now: float) -> None:
-        """Keep an answer."""
+    def record(self, peer: bytes, request_id: int, frames: Frames, now: float, *, shared: bool = False) -> None:
+        """Keep an answer.
+
+        Args:
+            peer: whom it was given to.
+            request_id: of the request.
+            frames: the answer.
+            now: on the server's timeline.
+            shared: somebody else may change what is in the frames, as a camera does with the memory of its picture, or
+                they may be a small part of something large. Then they are copied, and not kept where that costs much.
+        """
         size = len(frames[0])
         for index in range(1, len(frames)):
             size += memoryview(frames[index]).nbytes
         if size > self._max_bytes:
             return
+        if shared and any(type(frame) is not bytes for frame in frames):
+            if size > MAX_COPY_BYTES:
+                return
+            frames = [bytes(frame) for frame in frames]
+        before = self._entries.pop((peer, request_id), None)
+        if before is not None:
+            self._bytes -= before.size_bytes
         self._entries[peer, request_id] = _Entry(frames, size, now)
         self._bytes += size
         self._forget(now)

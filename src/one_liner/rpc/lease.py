@@ -23,12 +23,14 @@ class Lease(NamedTuple):
         client: random number of the holder.
         who: what the holder calls itself.
         since: when it was taken, on the server's timeline.
+        times: how often its holder took it; so often it has to be given back.
     """
 
     name: str
     client: int
     who: str
     since: float
+    times: int = 1
 
     @property
     def title(self) -> str:
@@ -73,7 +75,8 @@ class Leases:
                 raise refusal(next(iter(in_the_way.values())), f"a lease of {lease.title}", lease.since)
             for other in in_the_way:
                 del self._held[other]
-            self._held[key] = lease
+            mine = self._held.get(key)
+            self._held[key] = lease if mine is None else mine._replace(times=mine.times + 1)
             return list(in_the_way.values())
 
     def give_back(self, key: Hashable, client: int) -> bool:
@@ -82,8 +85,21 @@ class Leases:
             held = self._held.get(key)
             if held is None or held.client != client:
                 return False
-            del self._held[key]
+            if held.times > 1:
+                self._held[key] = held._replace(times=held.times - 1)
+            else:
+                del self._held[key]
             return True
+
+    def key_of(self, name: str, client: int) -> Hashable | None:
+        """What a client holds under a name, even if nothing is served under it any more."""
+        with self._lock:
+            return next((key for key, held in self._held.items() if (held.name, held.client) == (name, client)), None)
+
+    def holds(self, key: Hashable, client: int) -> bool:
+        """Whether a client holds a lease."""
+        held = self._held.get(key)
+        return held is not None and held.client == client
 
     def check(self, key: Hashable, client: int, where: str, now: float) -> None:
         """Refuse what somebody else's lease forbids.
@@ -94,11 +110,6 @@ class Leases:
         for held in (self._held.get(key), self._held.get(WHOLE_SERVER)):
             if held is not None and held.client != client:
                 raise refusal(held, where, now)
-
-    def held_by(self, client: int) -> list[str]:
-        """The names of what a client holds."""
-        with self._lock:
-            return [held.name for held in self._held.values() if held.client == client]
 
     def all(self) -> list[Lease]:
         """Every lease."""

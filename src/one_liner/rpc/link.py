@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -28,11 +29,14 @@ from one_liner.errors import (
     NoServerError,
     OneLinerError,
     RefusedError,
+    RemoteProtocolError,
     ServerLostError,
     VersionMismatchError,
 )
+from one_liner.limits import DEFAULT_LIMITS, Limits
 from one_liner.rpc.hello import Hello, this_machine
 from one_liner.transport.endpoints import Endpoint
+from one_liner.transport.security import KNOCK_S, REFUSALS, ClientCurve, HangUps, explain_refusal
 from one_liner.transport.sockets import (
     Context,
     Doorbell,
@@ -42,20 +46,16 @@ from one_liner.transport.sockets import (
     open_socket,
     receive_rest,
     send_frames,
+    stop_trying,
 )
 from one_liner.wire.codec import Codec
+from one_liner.wire.faults import error_of
 from one_liner.wire.messages import Kind, Reply, Request
 
 HEARTBEATS_TO_LOSS = 3
 Answer = Callable[[Reply | OneLinerError], None]
 _log = logging.getLogger("one_liner.rpc.link")
-_EVENTS = (
-    zmq.Event.HANDSHAKE_SUCCEEDED
-    | zmq.Event.HANDSHAKE_FAILED_AUTH
-    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
-    | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.Event.DISCONNECTED
-)
+_EVENTS = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | REFUSALS
 
 
 class State(StrEnum):
@@ -78,6 +78,10 @@ class State(StrEnum):
 class Link:
     """The background thread of a client, and what it knows. All methods may be called from any thread.
 
+    Attributes:
+        refusals: how often the server has refused us so far. libzmq gives up sockets that were refused, so those that
+            are older than the last time have to be replaced.
+
     Args:
         context: the context its sockets belong to.
         endpoint: the server's RPC address.
@@ -87,6 +91,8 @@ class Link:
         codec: for what heartbeats carry.
         clock: the reader's clock.
         vouches: further clients that live, by number with their names: those whose requests we pass on.
+        curve: keys, if the server asks for them; for all sockets that lead to it.
+        limits: how much of anything is taken from the server.
     """
 
     def __init__(
@@ -100,8 +106,12 @@ class Link:
         codec: Codec,
         clock: Clock = SYSTEM_CLOCK,
         vouches: Callable[[], dict[int, str]] = dict,
+        curve: ClientCurve | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.endpoint = endpoint
+        self.curve, self.limits = curve, limits
+        self.refusals = 0
         self.heartbeat_s = heartbeat_s
         self._context = context
         self._name, self._client = name, client
@@ -109,6 +119,7 @@ class Link:
         self._changed = Condition()
         self._state = State.CONNECTING
         self._failure: OneLinerError | None = None
+        self._hang_ups = HangUps(str(endpoint), curve)
         self._hello: Hello | None = None
         self._estimator = OffsetEstimator()
         self._last_seen = self._began = clock.now()
@@ -161,8 +172,9 @@ class Link:
         state = self._state
         if state is State.CLOSED:
             return ClosedError(f"this client of {self.endpoint} is closed")
-        if state is State.REFUSED:
-            return self._failure
+        failure = self._failure
+        if state is State.REFUSED and failure is not None:
+            return type(failure)(failure.message, **failure.details)  # Each caller raises one of its own.
         if state is State.LOST:
             silent_s = self._clock.now() - self._last_seen
             since = time.strftime("%H:%M:%S", time.localtime(self._clock.wall() - silent_s))
@@ -244,16 +256,15 @@ class Link:
     # --- the thread --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        next_beat = self._clock.now()
+        last_beat = -math.inf
         try:
             while self._state is not State.CLOSED:
                 now = self._clock.now()
-                if now >= next_beat:
+                if now >= last_beat + self._pause_s():
                     self._beat(now)
-                    # Before the first answer, ask ten times as often: a script that starts with its server is the rule.
-                    next_beat = now + self.heartbeat_s * (1.0 if self.ready else 0.1)
+                    last_beat = now
                 self._judge(now)
-                self._wait(next_beat)
+                self._wait(last_beat + self._pause_s())
         except zmq.ContextTerminated:
             self._enter(State.CLOSED)
         self._fail_answers(ClosedError(f"this client of {self.endpoint} is closed"))
@@ -273,13 +284,20 @@ class Link:
         while self._outbox and self.ready:
             self._send(*self._outbox.popleft())
         if self._monitor in ready and self._monitor is not None:
-            self._watch(monitored_event(self._monitor))
+            self._watch(*monitored_event(self._monitor))
         if self._socket in ready:
             self._receive()
 
+    def _pause_s(self) -> float:
+        if self._state is State.REFUSED:
+            return max(KNOCK_S, self.heartbeat_s)
+        # Before the first answer, ask ten times as often: a script that starts with its server is the rule.
+        return self.heartbeat_s * (1.0 if self.ready else 0.1)
+
     def _beat(self, now: float) -> None:
-        if self._state is State.LOST and (self.endpoint.protocol == "inproc" or now >= self._renew_at):
-            # Inside one process, and after a protocol error, libzmq does not connect again by itself.
+        stuck = self._state is State.LOST and (self.endpoint.protocol == "inproc" or now >= self._renew_at)
+        if self._state is State.REFUSED or stuck:
+            # Where it was refused, after a protocol error, and inside one process, libzmq does not connect again.
             self._renew_at = now + HEARTBEATS_TO_LOSS * self.heartbeat_s
             self._disconnect()
             self._attached = self.endpoint.protocol == "inproc"
@@ -318,14 +336,17 @@ class Link:
         if reply.kind == Kind.GOODBYE:
             self._lose(now)
         elif (sent := self._beats.pop(reply.id, None)) is not None:
-            self._greet(reply, sent, now)
+            if reply.kind == Kind.ERROR:
+                self._refuse_for(reply)
+            else:
+                self._greet(reply, sent, now)
         elif (answer := self._answers.pop(reply.id, None)) is not None:
             answer(reply)
 
     def _greet(self, reply: Reply, sent: float, now: float) -> None:
         try:
             hello = Hello.from_dict(self._codec.decode(reply.body, reply.buffers))
-        except MalformedError as error:
+        except RemoteProtocolError as error:
             _log.warning("%s: %s", self.endpoint, error)
             return
         self._last_seen = now
@@ -339,17 +360,22 @@ class Link:
         self._hello = hello
         self._enter(State.CONNECTED, even_if_same=restarted)
 
-    def _watch(self, event: int) -> None:
+    def _watch(self, event: int, value: int) -> None:
         """Take note of what libzmq says of the connection."""
-        now = self._clock.now()
         if event == zmq.Event.HANDSHAKE_SUCCEEDED:
             self._attached = True
-            self._attached_since = now
+            self._attached_since = self._clock.now()
+            self._hang_ups.reset()
         elif event == zmq.Event.DISCONNECTED:
             self._attached = False
-            self._detached_since = now
+            self._detached_since = self._clock.now()
         else:
-            self._refuse(RefusedError(f"{self.endpoint} refuses this client: wrong key, or not a one_liner server"))
+            endpoint = str(self.endpoint)
+            reason = explain_refusal(event, value, endpoint, self.curve) or self._hang_ups.explain()
+            if reason is not None:
+                self._hang_ups.reset()
+                stop_trying(self._socket, endpoint)
+                self._refuse(RefusedError(reason, endpoint=endpoint))
 
     def _judge(self, now: float) -> None:
         """Decide from the silence so far how the server is to be seen."""
@@ -376,7 +402,19 @@ class Link:
         self._beats.clear()
         self._enter(State.LOST)
 
+    def _refuse_for(self, reply: Reply) -> None:
+        """The server answers our heartbeat with an error: it does not let us in any more, or has too many clients."""
+        try:
+            error = error_of(self._codec.decode(reply.body, reply.buffers))
+        except RemoteProtocolError as malformed:
+            _log.warning("%s: %s", self.endpoint, malformed)
+            return
+        self._refuse(error)
+
     def _refuse(self, failure: OneLinerError) -> None:
+        if self._state is not State.REFUSED:
+            _log.warning("%s", failure)
+        self.refusals += 1
         self._failure = failure
         self._fail_answers(failure)
         self._enter(State.REFUSED)
@@ -404,8 +442,11 @@ class Link:
             zmq.DEALER,
             heartbeat_s=None if local else self.heartbeat_s / 2,
             patience_s=self.heartbeat_s,
+            max_message_bytes=self.limits.message_bytes,
             ipv6=self.endpoint.is_ipv6,
+            curve=self.curve,
         )
+        socket.setsockopt(zmq.ROUTING_ID, b"l" + os.urandom(12))
         monitor: Any = None if local else socket.get_monitor_socket(_EVENTS)
         socket.connect(str(self.endpoint))
         return socket, monitor

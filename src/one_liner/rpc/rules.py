@@ -34,17 +34,21 @@ class RuleBook:
         """Forget what was declared for a name."""
         self._rules = {known: rules for known, rules in self._rules.items() if known != name}
 
-    def is_urgent(self, where: str) -> bool:
-        """Whether a path such as `stage.stop` is urgent."""
-        name, _, rest = where.partition(".")
-        rules = self._rules.get(name)
-        return rules is not None and rest in rules.urgent
+    def frees(self, names: Iterable[str], rest: str) -> bool:
+        """Whether a method may be called in spite of somebody else's lease: it is urgent, or only reads.
+
+        Args:
+            names: under which its object is served.
+            rest: the path from there: `stop`, `axis.stop`, or `__call__` (also "") for the object itself.
+        """
+        found = (self._rules.get(name) for name in names)
+        return any(rules is not None and (rest or "__call__") in rules.urgent | rules.read_only for rules in found)
 
     def only_reads(self, where: str) -> bool:
-        """Whether calling a path such as `stage.get_position` changes nothing."""
+        """Whether calling a path such as `stage.get_position` was declared to change nothing."""
         name, _, rest = where.partition(".")
         rules = self._rules.get(name)
-        return rules is not None and rest in rules.read_only
+        return rules is not None and (rest or "__call__") in rules.read_only
 
     def safe_calls(self) -> dict[str, str]:
         """The method that makes each object safe, where one was named."""

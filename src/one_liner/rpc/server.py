@@ -21,36 +21,46 @@ from one_liner.errors import (
     AnswerLostError,
     BusyTimeoutError,
     CallTimeoutError,
+    LimitError,
     LoopError,
     MalformedError,
     NotReceivedError,
     OneLinerError,
     ServerClosedError,
+    ServerRestartedError,
     VersionMismatchError,
 )
+from one_liner.limits import DEFAULT_LIMITS, Limits
 from one_liner.rpc.dispatch import Dispatcher
 from one_liner.rpc.exposure import Exposure
 from one_liner.rpc.forwarder import Asker, Forwarder
 from one_liner.rpc.job import Job, error_reply
 from one_liner.rpc.journal import Journal, Verdict
 from one_liner.rpc.lanes import Holder, Lane, Occupant
+from one_liner.rpc.nuisance import Nuisances
+from one_liner.rpc.permission import AllowList
 from one_liner.rpc.sessions import Sessions
 from one_liner.rpc.workshop import Workshop
 from one_liner.transport.endpoints import Endpoint
 from one_liner.transport.sockets import (
     BoundSocket,
     Context,
+    Curve,
     Socket,
     closing_on_error,
     open_socket,
     receive_rest,
+    receive_with_key,
     send_frames,
 )
 from one_liner.wire.codec import Buffer, Codec
 from one_liner.wire.messages import MAX_HOPS, ROUTE_SEPARATOR, Kind, Reply, Request, Stamp, version_reply
 
+Notice = Callable[[Request, bytes], None]
 _STOP_TIMEOUT_S: Final = 1.0
 _LOOK_AFTER_MS: Final = 250  # how often requests that wait for a hop are looked after
+MAX_VOUCHED: Final = 1000
+MAX_HEARTBEAT_S: Final = 60.0
 _log = logging.getLogger("one_liner.rpc.server")
 
 
@@ -69,6 +79,9 @@ class RpcServer:
         codec: turns values into bytes and back.
         heartbeat_s: how often libzmq asks a client whether it lives.
         clock: the server's clock.
+        curve: keys, if not everybody who can reach the address may come in; then `clients` decides.
+        clients: who may do what, by public key.
+        limits: how much of anything is taken from clients.
 
     Raises:
         PortInUseError: somebody has this address.
@@ -88,14 +101,26 @@ class RpcServer:
         codec: Codec,
         heartbeat_s: float,
         clock: Clock = SYSTEM_CLOCK,
+        curve: Curve | None = None,
+        clients: AllowList | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._server, self._name = server, name
+        self._clients, self._limits = clients, limits
+        self._nuisances = Nuisances(limits)
         self._dispatcher, self._exposure, self._sessions = dispatcher, exposure, sessions
         self._hello = hello
         self._codec, self._clock = codec, clock
         self._context = context
         local = endpoint.protocol == "inproc"
-        socket = open_socket(context, zmq.ROUTER, heartbeat_s=None if local else heartbeat_s, ipv6=endpoint.is_ipv6)
+        socket = open_socket(
+            context,
+            zmq.ROUTER,
+            heartbeat_s=None if local else heartbeat_s,
+            max_message_bytes=limits.message_bytes,
+            ipv6=endpoint.is_ipv6,
+            curve=curve,
+        )
         socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # A client that connects again takes its identity with it.
         self._router: Socket = socket
         self._bound = BoundSocket(socket, endpoint)
@@ -112,12 +137,12 @@ class RpcServer:
         self._active: dict[tuple[bytes, int], Job] = {}
         self._journal = Journal()
         self._poller: zmq.Poller | None = None
-        self._look_due = 0.0
+        self._look_after = 0.0
         self._workshop = Workshop(f"rpc {self._bound.endpoint}", self._lead, self._hand_in, codec, clock)
         self._closing = False
         self._running = False
         self._released = Event()
-        self._notices: dict[int, Callable[[Request, bytes], None]] = {
+        self._notices: dict[int, Notice] = {
             Kind.HEARTBEAT: self._on_heartbeat,
             Kind.CANCEL: self._on_cancel,
             Kind.ASK_AGAIN: self._on_ask_again,
@@ -209,23 +234,36 @@ class RpcServer:
                 poller.register(forwarder.socket, zmq.POLLIN)
         while not self._closing:
             ready = dict(poller.poll(_LOOK_AFTER_MS))
+            now = self._clock.now()
+            due = now >= self._look_after
+            if due:
+                self._look_after = now + _LOOK_AFTER_MS / 1000
             for forwarder in self._forwarders.values():
                 if forwarder.socket in ready:
                     self._pass_back(forwarder)
-            self._look_after_hops()
-            if self._router in ready or self._poller is None:
-                return self._router in ready
+                if due:
+                    self._refresh(forwarder)
+            if self._poller is None:
+                return False  # A forwarder has another socket now.
+            if self._router in ready:
+                return True
         return False
 
     def _receive(self, term: int) -> bool:
         """Take one request and answer it. False when this thread was overtaken meanwhile."""
         router = self._router
-        peer = router.recv()
+        key = None
+        if self._clients is None:
+            peer = router.recv()
+        else:
+            peer, key = receive_with_key(router)
         head = router.recv()
         buffers = receive_rest(router)
         if peer == self._door_id:
             while self._errands:
                 self._errands.popleft()()
+            return True
+        if self._nuisances.ignored and self._nuisances.ignores(peer, self._clock.now()):
             return True
         try:
             request = Request.decode(head, buffers)
@@ -238,30 +276,75 @@ class RpcServer:
         except MalformedError as error:
             self._complain(peer, head, buffers, error)
             return True
+        return self._handle(request, notice, peer, key, term)
+
+    def _handle(self, request: Request, notice: Notice | None, peer: bytes, key: str | None, term: int) -> bool:
+        """Answer a request, or have it answered. False when this thread was overtaken meanwhile."""
         try:
+            if self._clients is not None:
+                self._dispatcher.permit(request, self._clients.find(key))
             if notice is None:
                 return self._take(request, peer, term)
             if not self._forward(peer, request):
                 notice(request, peer)
         except OneLinerError as error:
-            self._send(peer, error_reply(request.id, error, self._codec, self._clock, request.path))
+            self._refuse(peer, request, error, keep=notice is None)
+        except Exception as error:
+            # A bug of ours, that a peer has found: it must not cost the others their server.
+            _log.exception("%s: a request of kind %d could not be handled", self.endpoint, request.kind)
+            self._refuse(peer, request, MalformedError(f"this request cannot be handled: {type(error).__name__}"))
         return True
+
+    def _refuse(self, peer: bytes, request: Request, error: OneLinerError, *, keep: bool = False) -> None:
+        frames = error_reply(request.id, error, self._codec, self._clock, request.path)
+        if keep:
+            self._answer(peer, request.id, frames)
+        else:
+            self._send(peer, frames)
 
     def _take(self, request: Request, peer: bytes, term: int) -> bool:
         """Have a request carried out, here or elsewhere, once. False when this thread was overtaken meanwhile."""
+        if peer.startswith(b"\0"):
+            # Libzmq has named this connection: it has no name of its own, or has just lost it to the one that follows
+            # it. What is asked here could not be asked after there.
+            raise MalformedError("a request that acts needs a connection with a routing id")
         verdict = self._journal.admit(peer, request.id)
         if verdict is not Verdict.NEW:
-            if (peer, request.id) not in self._active:
+            asker = Asker(peer, request.id)
+            if asker not in self._active and not any(hop.knows(asker) for hop in self._forwarders.values()):
                 self._answer_again(peer, request.id, verdict)
             return True
+        if len(self._active) >= self._limits.calls_per_client:
+            self._check_room(request.client)
         if request.trail:
             check_trail(request.trail, self._server, self._name, request.path)
         if self._forward(peer, request):
             return True
         return self._run(self._dispatcher.job(request, peer, self._clock.now()), peer, term)
 
+    def _check_room(self, client: int) -> None:
+        """Refuse one more call where too many run or wait.
+
+        Raises:
+            LimitError: says how many.
+        """
+        own = sum(job.client == client for job in self._active.values())
+        if own >= self._limits.calls_per_client:
+            raise LimitError(f"this client has {own} calls that run or wait at {self.endpoint}, which is the limit")
+        if len(self._active) >= self._limits.calls:
+            raise LimitError(f"{self.endpoint} has {len(self._active)} calls that run or wait, which is the limit")
+
     def _complain(self, peer: bytes, head: bytes, buffers: list[Buffer], error: MalformedError) -> None:
-        _log.warning("%s: a peer sent %d bytes that are no request: %s", self.endpoint, len(head), error)
+        times = self._nuisances.note(peer, self._clock.now())
+        if times == 1:
+            _log.warning("%s: a peer sent %d bytes that are no request: %s", self.endpoint, len(head), error)
+        elif times >= self._limits.malformed:
+            _log.warning(
+                "%s: a peer sent %d messages that cannot be read; it is ignored for %g s",
+                self.endpoint,
+                times,
+                self._limits.ignored_s,
+            )
         frames = error_reply(0, error, self._codec, self._clock)
         # A REQ socket starts with an empty frame and waits for one in front of the answer.
         self._send(peer, [b"", *frames] if not head and buffers else frames)
@@ -274,16 +357,15 @@ class RpcServer:
     # --- requests that ask for nothing to be done ---------------------------------------------------------------------
 
     def _on_heartbeat(self, request: Request, peer: bytes) -> None:
-        try:
-            name, heartbeat_s, vouched = self._codec.decode(request.body, request.buffers)
-            clients = {int(client): str(title) for client, title in vouched.items()}
-            heartbeat_s = float(heartbeat_s)
-        except (TypeError, ValueError, AttributeError):
-            raise MalformedError("this heartbeat cannot be read") from None
+        name, heartbeat_s, vouched = read_heartbeat(self._codec.decode(request.body, request.buffers))
         now = self._clock.now()
-        self._sessions.heard(request.client, str(name), peer, heartbeat_s, now)
-        for client, title in clients.items():
-            self._sessions.heard(client, title, peer, heartbeat_s, now)
+        self._sessions.heard(request.client, name, peer, heartbeat_s, now)
+        try:
+            for client, title in vouched.items():
+                self._sessions.heard(client, title, peer, heartbeat_s, now)
+        except LimitError as error:
+            # The router itself goes on; those of its clients that found no room cannot hold a lease here.
+            _log.debug("%s: of %d clients of a router: %s", self.endpoint, len(vouched), error)
         body, _ = self._codec.encode(self._hello())
         self._send(peer, Reply(Kind.RESULT, request.id, Stamp(now), body).encode())
 
@@ -312,6 +394,9 @@ class RpcServer:
         """Somebody waits for an answer that may have been lost: give it again, and do nothing again."""
         if (peer, request.id) in self._active:
             return  # It is being carried out; the answer will come.
+        asked = self._codec.decode(request.body, request.buffers)
+        if asked is not None and asked != self._server:
+            raise ServerRestartedError("the server was restarted during the call, which may or may not have run")
         self._answer_again(peer, request.id, self._journal.admit(peer, request.id))
 
     def _answer_again(self, peer: bytes, request_id: int, verdict: Verdict) -> None:
@@ -334,7 +419,14 @@ class RpcServer:
     def perform(self, path: str, attr_name: str, who: str) -> None:
         """Call something of a served object on nobody's behalf; what it raises goes to the log. From any thread."""
         target = self._exposure.resolve(path, attr_name)
-        job = Job(None, 0, target.where, who, target.lane, lambda: self._exposure.call(target, [], {}))
+
+        def act() -> None:
+            try:
+                self._exposure.call(target, [], {})
+            except BaseException:
+                _log.exception("%s, called for %s, raised", target.where, who)
+
+        job = Job(None, 0, target.where, who, target.lane, act)
         self._workshop.perform(job)
 
     def _run(self, job: Job, peer: bytes, term: int) -> bool:
@@ -349,9 +441,9 @@ class RpcServer:
         self._answer(peer, job.id, frames)
         return True
 
-    def _answer(self, peer: bytes, request_id: int, frames: list[Buffer]) -> None:
+    def _answer(self, peer: bytes, request_id: int, frames: list[Buffer], *, shared: bool = True) -> None:
         """Give an answer, and keep it in case it gets lost."""
-        self._journal.record(peer, request_id, frames, self._clock.now())
+        self._journal.record(peer, request_id, frames, self._clock.now(), shared=shared)
         self._send(peer, frames)
 
     def _hand_in(self, job: Job, frames: list[Buffer]) -> None:
@@ -397,21 +489,15 @@ class RpcServer:
         answered = forwarder.collect()
         if answered is not None:
             asker, frames = answered
-            self._answer(asker.peer, asker.id, frames)
-
-    def _look_after_hops(self) -> None:
-        """By the clock: a server that is never idle must not forget who waits for a hop that does not come."""
-        now = self._clock.now()
-        if now < self._look_due:
-            return
-        self._look_due = now + _LOOK_AFTER_MS / 1000
-        for forwarder in self._forwarders.values():
-            self._refresh(forwarder)
+            if frames[0][3] == Kind.CANCELLED:
+                self._send(asker.peer, frames)
+            else:
+                self._answer(asker.peer, asker.id, frames, shared=False)
 
     def _refresh(self, forwarder: Forwarder) -> None:
         if forwarder.socket.closed:
             return
-        if forwarder.reconnect():
+        if forwarder.renew():
             self._poller = None
         for asker, error in forwarder.refresh():
             self._send(asker.peer, error_reply(asker.id, error, self._codec, self._clock))
@@ -427,6 +513,8 @@ class RpcServer:
     def _release(self) -> None:
         """Tell everybody, then close. On the thread that leads, or on the owner's if nobody leads."""
         try:
+            while self._errands:
+                self._errands.popleft()()
             if not self._router.closed:
                 self._say_goodbye()
         except zmq.ZMQError as error:
@@ -445,8 +533,31 @@ class RpcServer:
         self._active.clear()
         for forwarder in self._forwarders.values():
             self._abandon(forwarder)
-        for heart in self._sessions.hearts():
+        for heart in self._sessions.hearts() - {b""}:
             self._send(heart, Reply(Kind.GOODBYE, 0, Stamp(self._clock.now()), b"\xc0").encode())
+
+
+def read_heartbeat(parts: Any) -> tuple[str, float, dict[int, str]]:
+    """What a heartbeat says: the client's name, how often it beats, and for whom it vouches.
+
+    Raises:
+        MalformedError: it is something else, or vouches for more clients than `MAX_VOUCHED`.
+    """
+    try:
+        name, heartbeat_s, vouched = parts
+        sound = (
+            type(name) is str
+            and type(heartbeat_s) in (int, float)
+            and heartbeat_s > 0
+            and type(vouched) is dict
+            and len(vouched) <= MAX_VOUCHED
+            and all(type(client) is int and type(title) is str for client, title in vouched.items())
+        )
+    except (TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise MalformedError("this heartbeat cannot be read")
+    return name, min(heartbeat_s, MAX_HEARTBEAT_S), vouched
 
 
 def _facts(holder: Holder, now: float) -> dict[str, Any]:

@@ -9,9 +9,12 @@ from __future__ import annotations
 from threading import Lock
 from typing import Final, NamedTuple
 
+from one_liner.errors import LimitError
+from one_liner.limits import DEFAULT_LIMITS
+
 HEARTBEATS_TO_DEATH: Final = 3
-MAX_SESSIONS: Final = 10_000
 _MAX_NAME: Final = 200
+_MAX_HEARTBEAT_S: Final = 60.0  # Nobody keeps a place for ever by saying that the next heartbeat comes in a year.
 
 
 class Session(NamedTuple):
@@ -38,21 +41,37 @@ class Sessions:
     """All clients of a server, by their random numbers. May be used from any thread.
 
     Args:
-        most: how many are remembered; the one that has been silent for longest is forgotten first.
+        most: how many there may be. One that is dead makes room for a new one.
     """
 
-    def __init__(self, most: int = MAX_SESSIONS) -> None:
+    def __init__(self, most: int = DEFAULT_LIMITS.clients) -> None:
         self._most = most
         self._lock = Lock()
         self._sessions: dict[int, Session] = {}
 
     def heard(self, client: int, name: str, heart: bytes, heartbeat_s: float, now: float) -> None:
-        """A heartbeat came."""
+        """A heartbeat came.
+
+        Raises:
+            LimitError: it is a new client, and as many live as there may be.
+        """
         with self._lock:
             self._sessions.pop(client, None)
             if len(self._sessions) >= self._most:
-                del self._sessions[next(iter(self._sessions))]
-            self._sessions[client] = Session(name[:_MAX_NAME], heart, now, heartbeat_s)
+                self._make_room(now)
+            self._sessions[client] = Session(name[:_MAX_NAME], heart, now, min(heartbeat_s, _MAX_HEARTBEAT_S))
+
+    def _make_room(self, now: float) -> None:
+        for client, session in self._sessions.items():
+            if not session.lives(now):
+                del self._sessions[client]
+                return
+        raise LimitError(f"this server has {len(self._sessions)} clients that live, and takes no more")
+
+    def expect(self, client: int, name: str, heartbeat_s: float, now: float) -> None:
+        """A client was heard of by other means; its first heartbeat may still be on its way, through routers."""
+        if not self.lives(client, now):
+            self.heard(client, name, b"", heartbeat_s, now)
 
     def name_of(self, client: int) -> str:
         """What a client calls itself; its number, if it has not said so yet."""

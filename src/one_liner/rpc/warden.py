@@ -15,6 +15,8 @@ from one_liner.rpc.lease import Lease, Leases
 from one_liner.rpc.sessions import Sessions
 
 _ROUND_S = 0.1
+_STALL_S = 5 * _ROUND_S
+_GRACE_S = 1.0
 _log = logging.getLogger("one_liner.rpc.warden")
 
 
@@ -56,7 +58,16 @@ class Warden:
         return self._sessions.lives(client, self._clock.now())
 
     def _run(self) -> None:
+        last = self._clock.now()
+        blind_until = last
         while not self._stopping.wait(_ROUND_S):
+            now = self._clock.now()
+            if now - last > _STALL_S:
+                # This process stood still, and so did whoever takes the heartbeats: they are waiting to be read.
+                blind_until = now + _GRACE_S
+            last = now
+            if now < blind_until:
+                continue
             for lease in self._leases.end_those_of_the_dead(self._lives):
                 try:
                     self._make_safe(lease)

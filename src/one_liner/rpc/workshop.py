@@ -5,8 +5,10 @@ In place when the object's lane is free and the object has no home; and then the
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from threading import Lock
+from weakref import WeakSet
 
 from one_liner.clock import Clock
 from one_liner.rpc.crew import PATIENCE_S, Crew
@@ -39,7 +41,7 @@ class Workshop:
         self._hand_in = hand_in
         self._codec, self._clock = codec, clock
         self._lock = Lock()
-        self._homes: set[Home] = set()
+        self._homes: WeakSet[Home] = WeakSet()
         self._stopping = False
 
     def start(self) -> None:
@@ -50,7 +52,7 @@ class Workshop:
         """Send everybody home. False when some are stuck in somebody's driver."""
         with self._lock:
             self._stopping = True
-            homes, self._homes = self._homes, set()
+            homes = list(self._homes)
         for home in homes:
             home.leave()
         return self._crew.stop(timeout_s)
@@ -100,7 +102,7 @@ class Workshop:
         """Do something on the thread that an object has to be used on, for whoever has its lane."""
         home = lane.home
         if home is None:
-            home = lane.home = self._settle(permanent=lane.own_thread)
+            home = lane.home = self._settle(lane, permanent=lane.own_thread)
             self._crew.employ(home.live)
         home.post(duty)
 
@@ -111,8 +113,10 @@ class Workshop:
         else:
             self.at_home(lane, duty)
 
-    def _settle(self, *, permanent: bool) -> Home:
+    def _settle(self, lane: Lane, *, permanent: bool) -> Home:
         home = Home(permanent)
+        # An object that is not served any more needs no thread.
+        weakref.finalize(lane, home.leave).atexit = False
         with self._lock:
             if self._stopping:
                 home.leave()
@@ -126,8 +130,9 @@ class Workshop:
         lane = job.lane
         if lane is None:
             return
-        home = lane.home = self._settle(permanent=False)
+        home = lane.home = self._settle(lane, permanent=False)
         self._leave(lane)
+        del job, lane
         home.live()
 
     def _work(self, job: Job) -> None:

@@ -1,40 +1,72 @@
-"""A SUB socket that knows when its connection was broken.
+"""A SUB socket that knows when its connection was broken or refused.
 
 Used by whoever receives samples: a client's receiver and the relays of a server. Belongs to one thread.
 """
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator
 
 import zmq
 
 from one_liner.errors import ConfigurationError
+from one_liner.limits import DEFAULT_LIMITS, Limits
 from one_liner.transport.fanout import MAX_WAITING_MESSAGES
-from one_liner.transport.sockets import Context, Socket, close_monitored, monitored_event, open_socket, receive_rest
+from one_liner.transport.security import KNOCK_S, REFUSALS, ClientCurve, HangUps, explain_refusal
+from one_liner.transport.sockets import (
+    Context,
+    Socket,
+    close_monitored,
+    monitored_event,
+    open_socket,
+    receive_rest,
+    stop_trying,
+)
 from one_liner.wire.codec import Buffer
 
 _BATCH = 1000  # Messages taken before other business gets a turn.
+_EVENTS = zmq.Event.HANDSHAKE_SUCCEEDED | REFUSALS
+_log = logging.getLogger("one_liner.streams.intake")
 
 
 class Intake:
     """Receives what was subscribed to.
 
+    Its owner polls for `patience_ms` at most, then takes `messages`; when `tend` says so, the sockets are new ones and
+    have to be registered again.
+
     Args:
         context: the context its sockets belong to.
         address: the publisher's.
         heartbeat_s: how often libzmq asks it whether it lives.
+        curve: keys, if the publisher asks for them.
+        limits: how large a message may be.
 
     Attributes:
         connections: how often a connection was made so far.
+        refusal: why the publisher does not want us, as far as it said so.
     """
 
-    def __init__(self, context: Context, address: str, heartbeat_s: float) -> None:
+    def __init__(
+        self,
+        context: Context,
+        address: str,
+        heartbeat_s: float,
+        *,
+        curve: ClientCurve | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
         self._context = context
         self.address = address
         self._heartbeat_s = heartbeat_s
+        self._curve, self._limits = curve, limits
         self._topics: set[bytes] = set()
+        self._knock_at: float | None = None
         self.connections = 0
+        self.refusal: str | None = None
+        self._hang_ups = HangUps(address, curve)
         self._open()
 
     def _open(self) -> None:
@@ -44,10 +76,11 @@ class Intake:
             zmq.SUB,
             heartbeat_s=None if local else self._heartbeat_s,
             queued=MAX_WAITING_MESSAGES,
+            max_message_bytes=self._limits.message_bytes,
             ipv6="[" in self.address,
+            curve=self._curve,
         )
-        events = zmq.Event.HANDSHAKE_SUCCEEDED
-        self._monitor: Socket | None = None if local else self.socket.get_monitor_socket(events)
+        self._monitor: Socket | None = None if local else self.socket.get_monitor_socket(_EVENTS)
         for topic in self._topics:
             self.socket.subscribe(topic)
         try:
@@ -61,6 +94,20 @@ class Intake:
         poller.register(self.socket, zmq.POLLIN)
         if self._monitor is not None:
             poller.register(self._monitor, zmq.POLLIN)
+
+    @property
+    def patience_ms(self) -> int | None:
+        """How long its owner may wait for something to come; None without end."""
+        return None if self._knock_at is None else max(1, int((self._knock_at - time.monotonic()) * 1000) + 1)
+
+    def tend(self) -> bool:
+        """Try again where we were refused, once it is time. True: the sockets are new, register them."""
+        if self._knock_at is None or time.monotonic() < self._knock_at:
+            return False
+        self._knock_at = None
+        self.close()
+        self._open()
+        return True
 
     def reopen(self) -> None:
         """Connect anew: inside one process libzmq does not do so by itself when a server comes back."""
@@ -97,5 +144,22 @@ class Intake:
     def _hear(self) -> None:
         monitor = self._monitor
         while monitor is not None and monitor.poll(0):
-            if monitored_event(monitor) == zmq.Event.HANDSHAKE_SUCCEEDED:
+            event, value = monitored_event(monitor)
+            if event == zmq.Event.HANDSHAKE_SUCCEEDED:
                 self.connections += 1
+                self.refusal = self._knock_at = None
+                self._hang_ups.reset()
+            else:
+                self._refused(event, value)
+
+    def _refused(self, event: int, value: int) -> None:
+        """libzmq gives up, or knocks too fast; both ends with a new socket after a while."""
+        reason = explain_refusal(event, value, self.address, self._curve) or self._hang_ups.explain()
+        if reason is None:
+            return
+        if self.refusal is None:
+            _log.warning("no streams come from %s: %s", self.address, reason)
+        self.refusal = reason
+        self._hang_ups.reset()
+        stop_trying(self.socket, self.address)
+        self._knock_at = time.monotonic() + KNOCK_S

@@ -114,6 +114,8 @@ class Receiver:
         while not self._stopping:
             ready = dict(poller.poll(self._patience_ms()))
             if self._intake is not None:
+                if self._intake.tend():
+                    return
                 for head, buffers in self._intake.messages():
                     self._receive(head, buffers)
             self._ask_for_markers()
@@ -124,10 +126,12 @@ class Receiver:
                 return  # What is polled may have changed.
 
     def _patience_ms(self) -> int | None:
+        patience_ms = None if self._intake is None else self._intake.patience_ms
         if not self._markers:
-            return None
+            return patience_ms
         due = min(marker.due for marker in self._markers.values())
-        return max(1, int((due - self._clock.now()) * 1000))
+        due_ms = max(1, int((due - self._clock.now()) * 1000))
+        return due_ms if patience_ms is None else min(due_ms, patience_ms)
 
     def _receive(self, head: bytes, buffers: list[Buffer]) -> None:
         length = head.find(TOPIC_END) + 1
@@ -173,7 +177,8 @@ class Receiver:
             self._intake.close()
             self._intake = None
         if self._intake is None:
-            self._intake = Intake(self._context, address, self._link.heartbeat_s)
+            link = self._link
+            self._intake = Intake(self._context, address, link.heartbeat_s, curve=link.curve, limits=link.limits)
             for topic in self._by_topic:
                 self._intake.subscribe(topic)
         elif restarted and address.startswith("inproc:"):

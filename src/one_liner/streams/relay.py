@@ -18,10 +18,12 @@ import zmq
 
 from one_liner.clock import Clock
 from one_liner.errors import OneLinerError
+from one_liner.limits import DEFAULT_LIMITS, Limits
 from one_liner.rpc.link import Link, State
 from one_liner.streams.intake import Intake
 from one_liner.streams.registry import Stream
 from one_liner.transport.fanout import Publisher
+from one_liner.transport.security import ClientCurve
 from one_liner.transport.sockets import Context, Doorbell
 from one_liner.wire.codec import Buffer
 from one_liner.wire.messages import (
@@ -53,6 +55,8 @@ class StreamRelay:
         heartbeat_s: how often libzmq asks the other whether it lives.
         clock: our clock.
         log_chatter: whether to write every message into the log.
+        curve: keys, if the other asks for them.
+        limits: how large a message may be.
     """
 
     def __init__(
@@ -67,6 +71,8 @@ class StreamRelay:
         heartbeat_s: float,
         clock: Clock,
         log_chatter: bool,
+        curve: ClientCurve | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.stream = stream
         self._publisher = publisher
@@ -77,7 +83,7 @@ class StreamRelay:
         self._log_chatter = log_chatter
         # A clock elsewhere cannot be compared without asking its server; on this machine it is ours.
         self._foreign_error_s = 0.0 if _is_here(address) else math.inf
-        self._intake = Intake(context, address, heartbeat_s)
+        self._intake = Intake(context, address, heartbeat_s, curve=curve, limits=limits)
         self._doorbell = Doorbell(context, "relay")
         self._subscribed = False
         self._stopping = False
@@ -103,16 +109,8 @@ class StreamRelay:
 
     def _run(self) -> None:
         try:
-            poller = zmq.Poller()
-            self._intake.register(poller)
-            poller.register(self._doorbell.socket, zmq.POLLIN)
             while not self._stopping:
-                self._follow()
-                if self._doorbell.socket in dict(poller.poll()):
-                    self._doorbell.answer()
-                for head, buffers in self._intake.messages():
-                    if self.stream.enabled:
-                        self._pass_on(head, buffers)
+                self._turn()
         except zmq.ContextTerminated:
             _log.debug("context terminated under the relay of %s", self.stream.name)
         self._release()
@@ -121,6 +119,19 @@ class StreamRelay:
         self._intake.close()
         self._publisher.close()
         self._doorbell.close()
+
+    def _turn(self) -> None:
+        """Pass on until the sockets are others."""
+        poller = zmq.Poller()
+        self._intake.register(poller)
+        poller.register(self._doorbell.socket, zmq.POLLIN)
+        while not self._stopping and not self._intake.tend():
+            self._follow()
+            if self._doorbell.socket in dict(poller.poll(self._intake.patience_ms)):
+                self._doorbell.answer()
+            for head, buffers in self._intake.messages():
+                if self.stream.enabled:
+                    self._pass_on(head, buffers)
 
     def _follow(self) -> None:
         """Be subscribed exactly while the stream is enabled."""
@@ -209,7 +220,8 @@ class RouterRelay:
             self._intake.close()
             self._intake = None
         if self._intake is None:
-            self._intake = Intake(self._context, address, self._link.heartbeat_s)
+            link = self._link
+            self._intake = Intake(self._context, address, link.heartbeat_s, curve=link.curve, limits=link.limits)
             for topic in self._wanted:
                 self._intake.subscribe(topic)
 
@@ -219,9 +231,12 @@ class RouterRelay:
                 poller = zmq.Poller()
                 poller.register(self._publisher.socket, zmq.POLLIN)
                 poller.register(self._doorbell.socket, zmq.POLLIN)
+                patience_ms = None
                 if self._intake is not None:
+                    self._intake.tend()
                     self._intake.register(poller)
-                ready = dict(poller.poll())
+                    patience_ms = self._intake.patience_ms
+                ready = dict(poller.poll(patience_ms))
                 if self._doorbell.socket in ready:
                     self._doorbell.answer()
                     while self._errands:

@@ -21,10 +21,12 @@ from typing import Final
 import zmq
 
 from one_liner.errors import ClosedError
+from one_liner.limits import DEFAULT_LIMITS, Limits
 from one_liner.transport.endpoints import Endpoint
 from one_liner.transport.sockets import (
     BoundSocket,
     Context,
+    Curve,
     Socket,
     closing_on_error,
     open_socket,
@@ -39,6 +41,7 @@ MAX_WAITING_MESSAGES: Final = 1_000
 _UNIT_BYTES: Final = MAX_WAITING_BYTES // MAX_WAITING_MESSAGES
 _EVERYBODY: Final = b"\0everybody"  # subscribed to at all times: who hears of it has heard of all other subscribers
 _INTRODUCTION_MS: Final = 100
+_SUBSCRIPTION_BYTES: Final = 1024  # What ZeroMQ adds to a topic, and what its handshakes need.
 _log = logging.getLogger("one_liner.transport.fanout")
 
 
@@ -55,6 +58,8 @@ class Fanout:
         endpoint: Endpoint,
         *,
         heartbeat_s: float,
+        curve: Curve | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         """Bind.
 
@@ -62,18 +67,27 @@ class Fanout:
             context: shared by all sockets of the server.
             endpoint: where subscribers connect.
             heartbeat_s: how often libzmq asks a subscriber whether it lives.
+            curve: keys, if not everybody who can reach the address may subscribe.
+            limits: how many topics may be subscribed to, and how long they may be.
 
         Raises:
             PortInUseError: somebody has this address.
         """
         self._context = context
+        self._limits = limits
         self._lock = Lock()
         self._thread: Thread | None = None
         self._closed = False
         name = os.urandom(6).hex()
         self._inside = f"inproc://one_liner-fanout-{name}"
         xpub = open_socket(
-            context, zmq.XPUB, heartbeat_s=heartbeat_s, queued=MAX_WAITING_MESSAGES, ipv6=endpoint.is_ipv6
+            context,
+            zmq.XPUB,
+            heartbeat_s=heartbeat_s,
+            queued=MAX_WAITING_MESSAGES,
+            max_message_bytes=limits.topic_bytes + _SUBSCRIPTION_BYTES,
+            ipv6=endpoint.is_ipv6,
+            curve=curve,
         )
         self._outer = BoundSocket(xpub, endpoint)
         with closing_on_error(xpub):
@@ -109,11 +123,20 @@ class Fanout:
             socket = open_socket(self._context, kind, queued=MAX_WAITING_MESSAGES)
             socket.connect(self._inside)
             running = self._thread is not None
-        publisher = Publisher(socket)
+        publisher = Publisher(socket, self._limits.topics)
         if hears_subscriptions and running:
             # Otherwise its first sample is lost: it would know of no subscriber yet.
             publisher.introduce()
         return publisher
+
+    def cut(self) -> None:
+        """Break all connections; those who may come in connect again by themselves, and count what they missed.
+
+        libzmq does not say which connection is whose, so it is all of them.
+        """
+        with self._lock:
+            if not self._closed and self._thread is not None:
+                self._steering.send(b"TERMINATE")
 
     def close(self) -> None:
         """Stop, release the address and close the sockets. Publishers are closed by their owners, before or after."""
@@ -132,9 +155,18 @@ class Fanout:
     def _serve(self) -> None:
         try:
             zmq.proxy_steerable(self._inner, self._outer.socket, None, self._control)
+            while not self._closed:
+                self._cut()
+                zmq.proxy_steerable(self._inner, self._outer.socket, None, self._control)
         except zmq.ContextTerminated:
             _log.debug("context terminated under the broadcast of %s", self.endpoint)
         self._release()
+
+    def _cut(self) -> None:
+        try:
+            self._outer.cut()
+        except zmq.ZMQError as error:
+            _log.error("%s could not be opened again: %s", self.endpoint, error)
 
     def _release(self) -> None:
         self._outer.release()
@@ -149,10 +181,11 @@ class Publisher:
     sends is stuck in somebody's driver.
     """
 
-    __slots__ = ("_listened", "_lock", "_socket")
+    __slots__ = ("_listened", "_lock", "_most_topics", "_socket")
 
-    def __init__(self, socket: Socket) -> None:
+    def __init__(self, socket: Socket, most_topics: int) -> None:
         self._socket = socket
+        self._most_topics = most_topics
         self._lock = Lock()
         self._listened: dict[bytes, None] = {}
 
@@ -204,6 +237,7 @@ class Publisher:
             return
         for message in pending(self._socket):
             if message[:1] == b"\x01":
-                self._listened[bytes(message[1:])] = None
+                if len(self._listened) < self._most_topics:
+                    self._listened[bytes(message[1:])] = None
             elif message[:1] == b"\x00":
                 self._listened.pop(bytes(message[1:]), None)

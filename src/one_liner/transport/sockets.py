@@ -14,19 +14,17 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import zmq
 
 from one_liner.errors import ConfigurationError, PortInUseError
+from one_liner.limits import DEFAULT_LIMITS
 from one_liner.transport.endpoints import Endpoint, port_of
 from one_liner.wire.codec import Buffer
 
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
-
-MAX_MESSAGE_BYTES: Final = 1 << 30
-"""A larger frame is not received: libzmq drops the peer that sends it."""
 
 PATIENCE_S: Final = 30.0
 """A connection that carries data is given up when it has been silent for so long: a camera frame on a slow line takes
@@ -37,6 +35,13 @@ _GOODBYE_LINGER_MS = 200
 _RECONNECT_MS = 50
 _RECONNECT_MAX_MS = 1000
 _EVENT = struct.Struct("=hi")
+
+
+class Curve(Protocol):
+    """What makes a socket a secured one."""
+
+    def apply(self, socket: Socket) -> None:
+        """Set its options, before the socket is bound or connected."""
 
 
 def default_context() -> Context:
@@ -51,8 +56,9 @@ def open_socket(
     heartbeat_s: float | None = None,
     patience_s: float = PATIENCE_S,
     queued: int | None = None,
-    max_message_bytes: int = MAX_MESSAGE_BYTES,
+    max_message_bytes: int = DEFAULT_LIMITS.message_bytes,
     ipv6: bool = False,
+    curve: Curve | None = None,
 ) -> Socket:
     """A new socket with the options of the house.
 
@@ -62,8 +68,9 @@ def open_socket(
         heartbeat_s: how often libzmq asks the peer whether it lives; None for sockets inside one process.
         patience_s: how long it waits for the answer, which comes behind everything that is under way.
         queued: high-water mark in messages, both ways; None keeps libzmq's 1000.
-        max_message_bytes: the largest frame that is received.
+        max_message_bytes: the largest frame that is received; libzmq drops the connection that brings a larger one.
         ipv6: whether addresses are IPv6.
+        curve: keys; None for sockets inside one process, and for those that trust everybody who can reach them.
     """
     socket = context.socket(kind)
     socket.setsockopt(zmq.LINGER, 0)
@@ -72,6 +79,8 @@ def open_socket(
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS)
     if ipv6:
         socket.setsockopt(zmq.IPV6, 1)
+    if curve is not None:
+        curve.apply(socket)
     if queued is not None:
         socket.set_hwm(queued)
     if heartbeat_s is not None:
@@ -124,8 +133,28 @@ class BoundSocket:
                 self._monitor.poll(_RELEASE_TIMEOUT_MS)
         self._close()
 
+    def cut(self) -> None:
+        """Break all connections, and listen again at the same address. Only for the owner of the socket.
+
+        Raises:
+            zmq.ZMQError: somebody took the address in between.
+        """
+        self.socket.unbind(self.bound)
+        if self._monitor is not None and self._monitor.poll(_RELEASE_TIMEOUT_MS):
+            monitored_event(self._monitor)
+        self.socket.bind(self.bound)
+
     def _close(self) -> None:
         close_monitored(self.socket, self._monitor)
+
+
+def receive_with_key(router: Socket) -> tuple[bytes, str | None]:
+    """The first frame at a secured ROUTER: the connection, and the public key that its handshake was made with."""
+    frame = router.recv(copy=False)
+    try:
+        return frame.bytes, str(frame.get("User-Id"))
+    except zmq.ZMQError:  # From inside this process.
+        return frame.bytes, None
 
 
 def receive_rest(socket: Socket) -> list[Buffer]:
@@ -193,11 +222,17 @@ def close_monitored(socket: Socket, monitor: Socket | None) -> None:
     socket.close()
 
 
-def monitored_event(monitor: Socket) -> int:
-    """The next event that a monitor tells of; one of `zmq.Event`."""
+def monitored_event(monitor: Socket) -> tuple[int, int]:
+    """The next event that a monitor tells of, one of `zmq.Event`, and its value."""
     # What zmq.utils.monitor does, which would import asyncio: a 16-bit event, a 32-bit value, and a second frame.
-    event, _ = _EVENT.unpack(monitor.recv_multipart()[0])
-    return int(event)
+    event, value = _EVENT.unpack(monitor.recv_multipart()[0])
+    return int(event), int(value)
+
+
+def stop_trying(socket: Socket, endpoint: str) -> None:
+    """Have a socket that was refused connect no more; it has to be replaced to try again."""
+    with contextlib.suppress(zmq.ZMQError):  # libzmq may have given it up already.
+        socket.disconnect(endpoint)
 
 
 def pending(socket: Socket) -> Iterator[bytes]:

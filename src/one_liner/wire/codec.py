@@ -3,7 +3,8 @@
 A value becomes one msgpack object, the *body*, and some *buffers*: contents of at least `OUT_OF_BAND_BYTES` that travel
 as frames of their own and are never copied here. The first buffer has number 0. Nothing that arrives is evaluated or
 imported, and it is unpickled only where that was asked for; whatever the bytes are, the outcome is a value, a
-`MalformedError`, or a `MissingExtraError` when numpy is needed and not installed.
+`MalformedError`, a `LimitError` when it holds too much, or a `MissingExtraError` when numpy is needed and not
+installed.
 
 msgpack knows None, bool, int (64 bits), float, str (lone surrogates as CESU-8 would write them), bytes, list and dict
 (any key). Everything else is an extension type. Numbers are big-endian; "msgpack" stands for one msgpack object, which
@@ -64,7 +65,8 @@ from typing import Any, Final, TypeAlias
 
 import msgpack  # type: ignore[import-untyped]
 
-from one_liner.errors import MalformedError, MissingExtraError, NotCarriableError
+from one_liner.errors import LimitError, MalformedError, MissingExtraError, NotCarriableError
+from one_liner.limits import DEFAULT_LIMITS
 from one_liner.wire import scalars
 from one_liner.wire.types import (
     EnumValue,
@@ -127,11 +129,19 @@ class Codec:
         allow_pickle: whether what can't be carried otherwise is pickled, and pickles that arrive are loaded. A pickle
             can make this process do anything: only where everybody who can send is trusted.
         max_depth: how many containers may sit inside each other, in what is sent and in what arrives.
+        max_elements: how many items the containers of what arrives may have together.
     """
 
-    def __init__(self, *, allow_pickle: bool = False, max_depth: int = 100) -> None:
+    def __init__(
+        self,
+        *,
+        allow_pickle: bool = False,
+        max_depth: int = DEFAULT_LIMITS.depth,
+        max_elements: int = DEFAULT_LIMITS.elements,
+    ) -> None:
         self.allow_pickle = allow_pickle
         self.max_depth = max_depth
+        self.max_elements = max_elements
         self._threads = _Threads(self)
 
     def encode(self, value: Any, root: str = "result") -> tuple[bytes, Sequence[Buffer]]:
@@ -168,12 +178,15 @@ class Codec:
 
         Raises:
             MalformedError: this is no value, or one that may not come in: too deep, a pickle, of an unknown class.
+            LimitError: it has too many items.
             MissingExtraError: it holds an array and numpy is not installed.
         """
         try:
             size = len(body)
             if size > _UNCHECKED_BYTES:
                 _check_claims(body)
+            if size > self.max_elements:  # Each item takes a byte at least.
+                return self._decode_counting(body, buffers)
             value = msgpack.unpackb(
                 body,
                 ext_hook=Reader(self, buffers).extension if buffers else self._extension,
@@ -183,10 +196,17 @@ class Codec:
             )
             if size > self.max_depth and _is_deeper(value, self.max_depth, body):
                 raise MalformedError(f"nested deeper than {self.max_depth} levels")
-        except (MalformedError, MissingExtraError):
+        except (MalformedError, LimitError, MissingExtraError):
             raise
         except Exception as error:
             raise MalformedError(f"no value: {_short(error)}") from error
+        return value
+
+    def _decode_counting(self, body: Buffer, buffers: Sequence[Buffer]) -> Any:
+        """Decode a body that is large enough to hold too many items: count them while they are made."""
+        value = CountingReader(self, buffers).unpack(bytes(body))
+        if _is_deeper(value, self.max_depth, body):
+            raise MalformedError(f"nested deeper than {self.max_depth} levels")
         return value
 
     def _extension(self, code: int, data: bytes) -> Any:
@@ -590,9 +610,14 @@ class Reader:
                 strict_map_key=False,
                 timestamp=3,
                 unicode_errors="surrogatepass",
+                **self._hooks(),
             )
         finally:
             self._level -= 1
+
+    def _hooks(self) -> dict[str, Any]:
+        """What msgpack is to call while it unpacks."""
+        return {}
 
     def _unpack_on_heap(self, content: bytes) -> Any:
         size = max(len(content), 1)
@@ -603,6 +628,7 @@ class Reader:
             strict_map_key=False,
             timestamp=3,
             unicode_errors="surrogatepass",
+            **self._hooks(),
         )
         unpacker.feed(content)
         value = unpacker.unpack()
@@ -630,6 +656,32 @@ class Reader:
         if number >= len(self._buffers):
             raise MalformedError(f"buffer {number} of {len(self._buffers)}")
         return self._buffers[number]
+
+
+class CountingReader(Reader):
+    """Unpacks one message, and gives up when its containers have too many items."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, codec: Codec, buffers: Sequence[Buffer]) -> None:
+        super().__init__(codec, buffers)
+        self._left = codec.max_elements
+
+    def _hooks(self) -> dict[str, Any]:
+        return {"list_hook": self._count_list, "object_hook": self._count_map}
+
+    def _count_list(self, items: list[Any]) -> list[Any]:
+        self._count(len(items))
+        return items
+
+    def _count_map(self, items: dict[Any, Any]) -> dict[Any, Any]:
+        self._count(2 * len(items))
+        return items
+
+    def _count(self, items: int) -> None:
+        self._left -= items
+        if self._left < 0:
+            raise LimitError(f"a message holds more than {self._codec.max_elements} items, the limit of this side")
 
 
 def _check_claims(body: Buffer) -> None:

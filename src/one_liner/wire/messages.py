@@ -345,6 +345,11 @@ def renamed(head: bytes, topic_length: int, topic: bytes, offset_s: float, error
     return bytes(frame)
 
 
+def asked_of(server: int | None) -> bytes:
+    """The body of an ASK_AGAIN: the number of the server that the request was sent to."""
+    return b"\xc0" if server is None else b"\xcf" + server.to_bytes(8, "big")
+
+
 def topic_of(stream_name: str) -> bytes:
     """The topic of a stream: its name and a NUL, so that `cam` never receives `cam_2`."""
     return stream_name.encode() + TOPIC_END
