@@ -354,4 +354,3 @@ def test_a_server_uses_its_own_keys_for_the_next_one() -> None:
     assert keys.together(None, _OTHER.public, own) == (own, _OTHER.public)
     assert keys.together(_OTHER, _OTHER.public, own) == (_OTHER, _OTHER.public)
     assert keys.together(None, None, own) is None
-

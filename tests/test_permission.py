@@ -49,7 +49,7 @@ def test_a_role_that_does_not_exist(word: Any) -> None:
         (Role.READ, (Kind.CANCEL, "stage")),
         (Role.READ, (Kind.ASK_AGAIN, "stage")),
         (Role.READ, (Kind.CONTROL, "", "describe")),
-        (Role.READ, (Kind.CONTROL, "cam", "last_sample")),
+        (Role.READ, (Kind.CONTROL, "cam", "publish_marker")),
         (Role.CONTROL, (Kind.CALL, "stage")),
         (Role.CONTROL, (Kind.SET, "stage")),
         (Role.CONTROL, (Kind.CALL_NAMED, "home")),
@@ -74,7 +74,9 @@ def test_what_is_declared_read_only_may_be_called_by_readers() -> None:
 
 
 def test_a_refusal_says_who_and_what_was_needed() -> None:
-    with pytest.raises(RefusedError, match="calling 'stage' needs the role control, and 'Anna' has the role read") as no:
+    with pytest.raises(
+        RefusedError, match="calling 'stage' needs the role control, and 'Anna' has the role read"
+    ) as no:
         READ.check(Kind.CALL, "stage")
     assert no.value.details == {"who": "Anna", "role": "read", "needed": "control"}
     with pytest.raises(RefusedError, match="add_stream cam needs the role admin, and this client has"):
@@ -128,7 +130,7 @@ def test_a_named_call_is_reached_by_its_name_or_by_its_object() -> None:
 
 
 def test_streams_are_read_by_everybody_and_changed_by_name() -> None:
-    assert _may(RESTRICTED, Kind.CONTROL, "secret", "last_sample")
+    assert _may(RESTRICTED, Kind.CONTROL, "secret", "publish_marker")
     assert _may(RESTRICTED, Kind.CONTROL, "", "describe")
     assert _may(RESTRICTED, Kind.CONTROL, "cam", "disable_stream")
     assert not _may(RESTRICTED, Kind.CONTROL, "secret", "disable_stream")
