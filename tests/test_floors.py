@@ -62,7 +62,9 @@ def _floor_of(module: str, floors: dict[str, list[str]]) -> list[str]:
 
 def test_imports_point_down_only() -> None:
     # In a process of its own: it configures the logging of the one it runs in, and silences everybody else's.
-    command = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(*sys.argv[1:], no_cache=True))"
+    command = (
+        "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(*sys.argv[1:], no_cache=True))"
+    )
     linter = subprocess.run([sys.executable, "-c", command, str(PYPROJECT)], capture_output=True, text=True, cwd=ROOT)
     assert linter.returncode == 0, linter.stdout + linter.stderr
 

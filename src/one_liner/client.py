@@ -215,6 +215,7 @@ class RouterClient:
             NoServerError, ServerLostError, RefusedError, VersionMismatchError, ClosedError: as they say.
         """
         limit_s = check_timeout(timeout_s)
+        self._check_usable()
         deadline = math.inf if limit_s is None else self._clock.now() + limit_s
         while True:
             try:
@@ -417,6 +418,7 @@ class RouterClient:
             UnknownStreamError: it was not configured.
         """
         with self._lock:
+            self._check_usable()
             subscription = self._subscriptions.pop(name, None)
         if subscription is None:
             raise self._not_configured(name)

@@ -269,6 +269,12 @@ class RouterServer:
             if self._closer is not current_thread():
                 self._stopped.wait(_CLOSE_TIMEOUT_S)
             return
+        try:
+            self._stop(hops)
+        finally:
+            self._stopped.set()
+
+    def _stop(self, hops: list[Hop]) -> None:
         self._tickers.close(_CLOSE_STREAMS_S)
         for stream in self._registry.all():
             stream.retire()
@@ -284,7 +290,6 @@ class RouterServer:
             self._guard.close()
         if self._previous_switch_interval_s is not None:
             sys.setswitchinterval(self._previous_switch_interval_s)
-        self._stopped.set()
 
     def __enter__(self) -> Self:
         return self
@@ -580,10 +585,12 @@ class RouterServer:
         stream = self._find_or_add(
             Stream(name, StreamKind.MANUAL, written, self._codec, self._id, source_text="the application")
         )
-        clock, send = self._clock, self._push.send
+        clock, send, pid = self._clock, self._push.send, self._pid
 
         def push_at(timestamp: float, data: Any) -> bool:
             """Broadcast `data`, measured at `timestamp`; False when it was not."""
+            if os.getpid() != pid:
+                raise ForkedError(f"stream {name!r} was made before a fork; make its server in the child process")
             if not stream.active:
                 return False
             return stream.push(data, timestamp, clock, send)
@@ -846,6 +853,8 @@ class RouterServer:
             self._revision += 1
 
     def _check_open(self) -> None:
+        if os.getpid() != self._pid:
+            raise ForkedError("this server was made before a fork; make it in the child process")
         if self._closed:
             raise ClosedError("this server is closed")
 

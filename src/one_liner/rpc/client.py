@@ -99,11 +99,15 @@ class RpcClient:
         except OneLinerError as error:
             # Its connection may be damaged for good (libzmq mends none): the next call has another.
             channel.session = None
+            self._give_back(channel)
             if not isinstance(error, CallTimeoutError):
                 raise
             raise _timed_out(error, kind, path, content, limit_s) from None
-        finally:
-            self._give_back(channel)
+        except BaseException:
+            # Ctrl-C may have come in the middle of a message.
+            self._discard(channel)
+            raise
+        self._give_back(channel)
         value = self._codec.decode(reply.body, reply.buffers)
         if reply.kind == Kind.CANCELLED:
             raise _timed_out(error_of(value), kind, path, content, limit_s)

@@ -42,6 +42,7 @@ from one_liner.transport.sockets import (
     Doorbell,
     Socket,
     close_monitored,
+    is_there,
     monitored_event,
     open_socket,
     receive_rest,
@@ -256,10 +257,15 @@ class Link:
     # --- the thread --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        last_beat = -math.inf
+        last_beat, before = -math.inf, self._clock.now()
         try:
             while self._state is not State.CLOSED:
                 now = self._clock.now()
+                held_s = now - before - self.heartbeat_s / 4
+                if held_s > self.heartbeat_s / 4:
+                    # Something held this whole process: that silence says nothing about the server.
+                    self._last_seen += held_s
+                before = now
                 if now >= last_beat + self._pause_s():
                     self._beat(now)
                     last_beat = now
@@ -295,13 +301,16 @@ class Link:
         return self.heartbeat_s * (1.0 if self.ready else 0.1)
 
     def _beat(self, now: float) -> None:
-        stuck = self._state is State.LOST and (self.endpoint.protocol == "inproc" or now >= self._renew_at)
-        if self._state is State.REFUSED or stuck:
-            # Where it was refused, after a protocol error, and inside one process, libzmq does not connect again.
+        if self.endpoint.protocol == "inproc":
+            if self._state is State.LOST or not self._connected:
+                # Inside one process libzmq does not connect again by itself.
+                if not is_there(self._socket, str(self.endpoint)):
+                    return
+                self._renew()
+        elif self._state is State.REFUSED or (self._state is State.LOST and now >= self._renew_at):
+            # Nor does it where it was refused, and after a protocol error.
             self._renew_at = now + HEARTBEATS_TO_LOSS * self.heartbeat_s
-            self._disconnect()
-            self._attached = self.endpoint.protocol == "inproc"
-            self._socket, self._monitor = self._connect()
+            self._renew()
         body, _ = self._codec.encode([self._name, self.heartbeat_s, self._vouches()])
         request = Request(Kind.HEARTBEAT, next(self._ids), self._client, "", body)
         try:
@@ -311,6 +320,11 @@ class Link:
         self._beats[request.id] = now
         if len(self._beats) > 2 * HEARTBEATS_TO_LOSS:
             del self._beats[next(iter(self._beats))]
+
+    def _renew(self) -> None:
+        self._disconnect()
+        self._attached = self.endpoint.protocol == "inproc"
+        self._socket, self._monitor = self._connect()
 
     def _send(self, request: Request, answer: Answer) -> None:
         try:
@@ -448,7 +462,9 @@ class Link:
         )
         socket.setsockopt(zmq.ROUTING_ID, b"l" + os.urandom(12))
         monitor: Any = None if local else socket.get_monitor_socket(_EVENTS)
-        socket.connect(str(self.endpoint))
+        self._connected = is_there(socket, str(self.endpoint))
+        if self._connected:
+            socket.connect(str(self.endpoint))
         return socket, monitor
 
     def _disconnect(self) -> None:

@@ -139,7 +139,8 @@ class RpcServer:
         self._poller: zmq.Poller | None = None
         self._look_after = 0.0
         self._workshop = Workshop(f"rpc {self._bound.endpoint}", self._lead, self._hand_in, codec, clock)
-        self._closing = False
+        self._closing = False  # the leader is to stop, because of `close` or because the context is terminated
+        self._closed = False
         self._running = False
         self._released = Event()
         self._notices: dict[int, Notice] = {
@@ -196,10 +197,10 @@ class RpcServer:
 
     def close(self) -> None:
         """Tell everybody who waits, release the address and close the sockets, within about a second."""
-        if self._closing:
+        if self._closed:
             self._released.wait(2 * _STOP_TIMEOUT_S)
             return
-        self._closing = True
+        self._closed = self._closing = True
         if self._running:
             self._leave_errand(lambda: None)
             self._released.wait(_STOP_TIMEOUT_S)
@@ -467,6 +468,8 @@ class RpcServer:
                     self._door.send(b"", zmq.NOBLOCK)
                 except zmq.Again:
                     _log.debug("%d errands wait already; the leader will find this one too", len(self._errands))
+                except zmq.ContextTerminated:
+                    _log.debug("context terminated under the calls of %s", self.endpoint)
 
     # --- the cascade -------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from one_liner.transport.sockets import (
     Context,
     Socket,
     close_monitored,
+    is_there,
     monitored_event,
     open_socket,
     receive_rest,
@@ -43,6 +44,7 @@ class Intake:
         heartbeat_s: how often libzmq asks it whether it lives.
         curve: keys, if the publisher asks for them.
         limits: how large a message may be.
+        ours: whether it is a server of ours, which may be found out within this process; `reopen` once it is there.
 
     Attributes:
         connections: how often a connection was made so far.
@@ -57,7 +59,9 @@ class Intake:
         *,
         curve: ClientCurve | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        ours: bool = False,
     ) -> None:
+        self._ours = ours
         self._context = context
         self.address = address
         self._heartbeat_s = heartbeat_s
@@ -83,6 +87,9 @@ class Intake:
         self._monitor: Socket | None = None if local else self.socket.get_monitor_socket(_EVENTS)
         for topic in self._topics:
             self.socket.subscribe(topic)
+        self.connected = is_there(self.socket, self.address) or not self._ours
+        if not self.connected:
+            return
         try:
             self.socket.connect(self.address)
         except zmq.ZMQError as error:

@@ -178,10 +178,12 @@ class Receiver:
             self._intake = None
         if self._intake is None:
             link = self._link
-            self._intake = Intake(self._context, address, link.heartbeat_s, curve=link.curve, limits=link.limits)
+            self._intake = Intake(
+                self._context, address, link.heartbeat_s, curve=link.curve, limits=link.limits, ours=True
+            )
             for topic in self._by_topic:
                 self._intake.subscribe(topic)
-        elif restarted and address.startswith("inproc:"):
+        elif address.startswith("inproc:") and (restarted or not self._intake.connected):
             self._intake.reopen()
         if restarted:
             for subscription in self._by_topic.values():

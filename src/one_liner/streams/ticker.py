@@ -155,6 +155,7 @@ class Ticker:
             if not self._sleep_until(tick.deadline):
                 break
             began = self._clock.now()
+            self._publisher.hear()
             for stream in self._registry.at(self.frequency_hz):
                 if stream.active and not (stream.on_demand and not self._publisher.listens(stream.topic)):
                     if tick.skipped:

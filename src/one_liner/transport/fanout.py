@@ -13,6 +13,7 @@ is heavier. Subscriptions travel the other way, up to the publishers, which send
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from threading import Lock, Thread
@@ -145,7 +146,8 @@ class Fanout:
                 return
             self._closed = True
             if self._thread is not None:
-                self._steering.send(b"TERMINATE")
+                with contextlib.suppress(zmq.ContextTerminated):  # Then the owner knows already.
+                    self._steering.send(b"TERMINATE")
         if self._thread is not None:
             self._thread.join()
         else:
@@ -197,18 +199,27 @@ class Publisher:
         with self._lock:
             if self._socket.closed:
                 return False
-            send_frames(self._socket, frames)
-            if size > _UNIT_BYTES:
-                weight = ballast(frames[0])
-                for _ in range(size // _UNIT_BYTES):
-                    self._socket.send(weight)
+            try:
+                send_frames(self._socket, frames)
+                if size > _UNIT_BYTES:
+                    weight = ballast(frames[0])
+                    for _ in range(size // _UNIT_BYTES):
+                        self._socket.send(weight)
+            except zmq.ContextTerminated:
+                return False
         return True
 
     def listens(self, topic: bytes) -> bool:
         """Whether anybody is subscribed to this topic. Only where `hears_subscriptions` was asked for."""
         with self._lock:
             self._hear()
-            return any(topic.startswith(wanted) for wanted in self._listened)
+            listened = self._listened
+            return any(topic[:end] in listened for end in range(len(topic) + 1))
+
+    def hear(self) -> None:
+        """Take note of new subscriptions. Whoever can hear them has to, now and then: they wait here without bound."""
+        with self._lock:
+            self._hear()
 
     def introduce(self) -> None:
         """Wait until it has been told who listens, which takes the fan-out some microseconds."""
@@ -235,6 +246,10 @@ class Publisher:
     def _hear(self) -> None:
         if self._socket.closed:
             return
+        with contextlib.suppress(zmq.ContextTerminated):
+            self._take_subscriptions()
+
+    def _take_subscriptions(self) -> None:
         for message in pending(self._socket):
             if message[:1] == b"\x01":
                 if len(self._listened) < self._most_topics:

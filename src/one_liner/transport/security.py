@@ -27,6 +27,7 @@ And a socket that is going to be refused must not be left to itself: it knocks t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket as system_socket
 from collections.abc import Callable, Mapping
@@ -162,24 +163,22 @@ def speaks_curve(endpoint: str) -> bool:
     try:
         if protocol == "ipc":
             asking = system_socket.socket(system_socket.AF_UNIX, system_socket.SOCK_STREAM)
-            asking.settimeout(_GREETING_TIMEOUT_S)
-            asking.connect(place)
         else:
             host, _, port = place.rpartition(":")
             asking = system_socket.create_connection((host.strip("[]"), int(port)), _GREETING_TIMEOUT_S)
-    except OSError:
-        return False
-    greeting = b""
-    with asking:
-        try:
+        with asking:
+            asking.settimeout(_GREETING_TIMEOUT_S)
+            if protocol == "ipc":
+                asking.connect(place)
             asking.sendall(_GREETING)
+            greeting = b""
             while len(greeting) < len(_GREETING):
                 part = asking.recv(len(_GREETING))
                 if not part:
                     return False
                 greeting += part
-        except OSError:
-            return False
+    except OSError:
+        return False
     return greeting[12:32].rstrip(b"\0") == b"CURVE"
 
 
@@ -272,6 +271,9 @@ class _Doorkeeper:
                     self._answer(self._socket.recv_multipart())
         except zmq.ContextTerminated:
             _log.debug("context terminated under the doorkeeper")
+        with contextlib.suppress(zmq.ZMQError):
+            # `close` frees an inproc address some time later, and the next doorkeeper may come at once.
+            self._socket.unbind(_ADDRESS)
         self._socket.close()
         self._doorbell.close()
 

@@ -89,6 +89,23 @@ def open_socket(
     return socket
 
 
+_inside_endpoints: set[tuple[int, str]] = set()
+
+
+def context_of(socket: Socket) -> int:
+    """What two sockets share when, and only when, `inproc` reaches from one to the other."""
+    return int(socket.context.underlying)
+
+
+def is_there(socket: Socket, address: str) -> bool:
+    """Whether connecting makes sense now: always, except inside one process before the server is there.
+
+    A socket that connects to an inproc address nobody has bound cannot be closed for good: libzmq keeps it, with its
+    descriptors, until somebody binds the address.
+    """
+    return not address.startswith("inproc:") or (context_of(socket), address) in _inside_endpoints
+
+
 class BoundSocket:
     """A socket that is bound to one endpoint and gives its port back when it is closed.
 
@@ -119,12 +136,16 @@ class BoundSocket:
             self._close()
             raise
         self.bound = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._inside = (context_of(socket), self.bound)
+        if endpoint.protocol == "inproc":
+            _inside_endpoints.add(self._inside)
         self.endpoint = endpoint.with_port(port_of(self.bound))
 
     def release(self) -> None:
         """Give the port back, then close. Only for the owner of the socket; harmless when it is closed already."""
         if self.socket.closed:
             return
+        _inside_endpoints.discard(self._inside)
         with contextlib.suppress(zmq.ZMQError):  # Already unbound, or the context is being terminated.
             # What was just sent (the last replies) may leave; nothing waits longer than this.
             self.socket.setsockopt(zmq.LINGER, _GOODBYE_LINGER_MS)

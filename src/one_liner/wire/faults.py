@@ -22,6 +22,7 @@ from one_liner.errors import (
 from one_liner.wire.codec import Codec
 
 _MAX_TRACEBACK_CHARACTERS = 20_000
+_OUR_MODULES = ("one_liner.", "msgpack.", "zmq.")
 _REMOTE_CLASSES: dict[tuple[type[RemoteError], str], type[RemoteError]] = {}
 
 
@@ -45,6 +46,14 @@ def fault_of(error: BaseException, codec: Codec, where: str = "") -> Fault:
         codec: tells which arguments can travel; the others are replaced by their `repr`.
         where: what was called, for people: `laser.set_power`.
     """
+    try:
+        return _described(error, codec, where)
+    except BaseException as broken:
+        # A foreign exception can be broken in every way; what matters is that its caller hears of it.
+        return _plain_fault(error, f"<could not be described: {type(broken).__name__}>", where)
+
+
+def _described(error: BaseException, codec: Codec, where: str) -> Fault:
     if isinstance(error, RemoteError):
         # Raised by a call to yet another server: pass on what happened there, not that we heard of it.
         return Fault(
@@ -56,7 +65,7 @@ def fault_of(error: BaseException, codec: Codec, where: str = "") -> Fault:
             where=error.where or where,
             details={},
         )
-    if isinstance(error, OneLinerError):
+    if isinstance(error, OneLinerError) and not _is_foreign(error):
         return Fault(
             code=error.code,
             message=error.message,
@@ -75,6 +84,34 @@ def fault_of(error: BaseException, codec: Codec, where: str = "") -> Fault:
         where=where,
         details={},
     )
+
+
+def _plain_fault(error: BaseException, message: str, where: str) -> Fault:
+    return Fault(
+        code=RemoteError.code,
+        message=message,
+        type=_type_name(type(error)),
+        args=[],
+        traceback="",
+        where=where,
+        details={},
+    )
+
+
+def _is_foreign(error: OneLinerError) -> bool:
+    """Whether a served function raised an error of ours, or of a class derived from ours: then it is *its* error.
+
+    What we raise ourselves has frames of this library only, and of what it is built on. Passed on as ours, a driver's
+    own trouble with a server that it is a client of would read as trouble with this one.
+    """
+    if type(error).__module__ != OneLinerError.__module__:
+        return True
+    frames = error.__traceback__
+    while frames is not None:
+        if not str(frames.tb_frame.f_globals.get("__name__", "")).startswith(_OUR_MODULES):
+            return True
+        frames = frames.tb_next
+    return False
 
 
 def error_of(fault: Any, *, of_sample: bool = False) -> OneLinerError:
@@ -134,7 +171,7 @@ def _give_arguments(error: RemoteError, arguments: tuple[Any, ...]) -> None:
     builtin = next(cls for cls in type(error).__mro__ if cls.__module__ == "builtins")
     try:
         builtin.__init__(error, *arguments)  # type: ignore[misc]
-    except TypeError:
+    except Exception:
         return  # Its arguments were replaced by their repr, or are those of a subclass: `remote_args` has them.
 
 
@@ -152,21 +189,26 @@ def _make_remote_class(base: type[RemoteError], type_name: str) -> type[RemoteEr
     builtin = getattr(builtins, type_name, None)
     if not (isinstance(builtin, type) and issubclass(builtin, Exception)) or issubclass(base, builtin):
         return base
-
     if issubclass(builtin, StopIteration | StopAsyncIteration):
         return base  # As itself it would end the caller's `for` loop without a word.
 
     def construct(cls: type[RemoteError], *_: Any) -> RemoteError:
-        # Some builtin types insist on arguments of their own; what was carried is given to them afterwards.
-        made: RemoteError = builtin.__new__(cls)
-        return made
+        try:
+            return builtin.__new__(cls)
+        except TypeError:  # MemoryError makes only its own.
+            return Exception.__new__(cls)
 
+    def initialise(self: RemoteError, message: str = "") -> None:
+        # UnicodeDecodeError and friends insist on arguments of their own; what was carried is set afterwards.
+        self.message, self.details = message, {}
+
+    contents = {"__new__": construct, "__init__": initialise, "__module__": base.__module__}
     try:
-        made = type(type_name, (base, builtin), {"__new__": construct, "__module__": base.__module__})
-        made("probe")
-    except TypeError:  # Layouts that do not fit together, or one that cannot be made of a text, such as ExceptionGroup.
+        cls = type(type_name, (base, builtin), contents)
+        cls("")
+    except TypeError:  # Layouts that do not fit together, or a type that cannot be empty, such as ExceptionGroup.
         return base
-    return made
+    return cls
 
 
 def _carriable(value: Any, codec: Codec) -> Any:
@@ -179,8 +221,8 @@ def _carriable(value: Any, codec: Codec) -> Any:
 
 def _repr(value: Any) -> str:
     try:
-        return repr(value)[:1000]
-    except Exception as error:
+        return _plain_text(repr(value))[:1000]
+    except BaseException as error:
         # The repr of a foreign object may itself be broken; what matters is the error that carries it.
         return f"<{_type_name(type(value))} whose repr raised {type(error).__name__}>"
 
@@ -188,10 +230,14 @@ def _repr(value: Any) -> str:
 def _text(error: BaseException) -> str:
     try:
         if isinstance(error, KeyError) and len(error.args) == 1:
-            return str(error.args[0])  # str(KeyError) is the repr of the key.
-        return str(error)
-    except Exception as broken:
+            return _plain_text(error.args[0])  # str(KeyError) is the repr of the key.
+        return _plain_text(error)
+    except BaseException as broken:
         return f"<message could not be made: {type(broken).__name__}>"
+
+
+def _plain_text(value: Any) -> str:
+    return "".join(str(value))  # `str` gives whatever `__str__` does, which may be of a class that cannot travel.
 
 
 def _type_name(cls: type) -> str:
@@ -205,6 +251,6 @@ def _traceback(error: BaseException) -> str:
         frames = frames.tb_next
     try:
         lines = traceback.format_exception(type(error), error, frames)
-    except Exception as broken:
+    except BaseException as broken:
         lines = [f"<traceback could not be made: {type(broken).__name__}>"]
     return "".join(lines)[-_MAX_TRACEBACK_CHARACTERS:]

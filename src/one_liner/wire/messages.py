@@ -319,7 +319,7 @@ def readdressed(head: bytes, reply_id: int, offset_s: float, error_s: float) -> 
     Raises:
         MalformedError: it is no reply.
     """
-    if len(head) < _REPLY.size:
+    if len(head) < _REPLY.size or head[3] == Kind.VERSION:
         if check_prefix(head)[0] != Kind.VERSION:
             raise MalformedError("not a reply: it is too short")
         return _PREFIX.pack(MAGIC, PROTOCOL_VERSION, Kind.VERSION, reply_id) + head[_PREFIX.size :]
