@@ -21,7 +21,6 @@ import re
 import stat
 import struct
 import sys
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -330,6 +329,8 @@ def allow(
 
 
 def _entries_of(path: Path) -> dict[str, Permission]:
+    import tomllib  # Costs several milliseconds, and most programs have no file of clients.
+
     try:
         data = tomllib.loads(_read(path))
     except tomllib.TOMLDecodeError as error:

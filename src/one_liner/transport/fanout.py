@@ -252,7 +252,7 @@ class Publisher:
     def _take_subscriptions(self) -> None:
         for message in pending(self._socket):
             if message[:1] == b"\x01":
-                if len(self._listened) < self._most_topics:
+                if len(self._listened) <= self._most_topics:  # One of them is our own.
                     self._listened[bytes(message[1:])] = None
             elif message[:1] == b"\x00":
                 self._listened.pop(bytes(message[1:]), None)
