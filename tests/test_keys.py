@@ -228,7 +228,7 @@ def test_an_entry_is_not_replaced_by_accident(tmp_path: Path) -> None:
     anna, bob = KeyPair.new().public, KeyPair.new().public
     keys.allow(path, anna)
     keys.allow(path, bob, "read")
-    with pytest.raises(ConfigurationError, match="has this key already.*--force"):
+    with pytest.raises(ConfigurationError, match=r"has this key already.*--force"):
         keys.allow(path, anna, "admin")
     keys.allow(path, anna, "admin", overwrite=True)
     assert {key: entry.role for key, entry in keys.read_clients(path).items()} == {bob: Role.READ, anna: Role.ADMIN}

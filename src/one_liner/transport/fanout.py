@@ -148,9 +148,9 @@ class Fanout:
             if self._thread is not None:
                 with contextlib.suppress(zmq.ContextTerminated):  # Then the owner knows already.
                     self._steering.send(b"TERMINATE")
-        if self._thread is not None:
+        if self._thread is not None and self._thread.ident is not None:
             self._thread.join()
-        else:
+        else:  # Not run, or interrupted by Ctrl-C in that very moment.
             self._release()
         self._steering.close()
 
