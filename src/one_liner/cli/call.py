@@ -9,7 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from one_liner.cli.connection import DEFAULT_SERVER, ServerOption, TimeoutOption, connect
+from one_liner.cli.connection import (
+    DEFAULT_SERVER,
+    KeysOption,
+    ServerKeyOption,
+    ServerOption,
+    TimeoutOption,
+    connect,
+)
 from one_liner.cli.values import in_full, read_arguments, read_word, to_json
 from one_liner.client import RouterClient
 from one_liner.errors import RemoteError, UnknownObjectError
@@ -34,6 +41,8 @@ def call(
     words: CallWords,
     server: ServerOption = DEFAULT_SERVER,
     timeout: TimeoutOption = None,
+    keys: KeysOption = None,
+    server_key: ServerKeyOption = None,
     json: JsonOption = False,
     traceback: TracebackOption = False,
 ) -> None:
@@ -41,7 +50,7 @@ def call(
 
     `one-liner call laser set_power 5 ramp=true`
     """
-    with connect(server, timeout) as client:
+    with connect(server, timeout, keys, server_key) as client:
         _answer(lambda: _call(client, words), json=json, traceback=traceback)
 
 
@@ -50,11 +59,13 @@ def get_attribute(
     attr_name: AttributeName,
     server: ServerOption = DEFAULT_SERVER,
     timeout: TimeoutOption = None,
+    keys: KeysOption = None,
+    server_key: ServerKeyOption = None,
     json: JsonOption = False,
     traceback: TracebackOption = False,
 ) -> None:
     """Read a property or an attribute."""
-    with connect(server, timeout) as client:
+    with connect(server, timeout, keys, server_key) as client:
         _answer(lambda: client.get(obj_name, attr_name), json=json, traceback=traceback)
 
 
@@ -64,10 +75,12 @@ def set_attribute(
     value: Annotated[str, typer.Argument(help="JSON where it is JSON, text otherwise.")],
     server: ServerOption = DEFAULT_SERVER,
     timeout: TimeoutOption = None,
+    keys: KeysOption = None,
+    server_key: ServerKeyOption = None,
     traceback: TracebackOption = False,
 ) -> None:
     """Set a property or an attribute."""
-    with connect(server, timeout) as client:
+    with connect(server, timeout, keys, server_key) as client:
         try:
             client.set(obj_name, attr_name, read_word(value))
         except RemoteError as error:

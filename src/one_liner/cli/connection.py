@@ -31,6 +31,26 @@ TimeoutOption = Annotated[
 ]
 
 
+KeysOption = Annotated[
+    str | None,
+    typer.Option(
+        "--keys",
+        metavar="FILE",
+        help="For a secured server: our key, `*.key`. Without it the variable `ONE_LINER_KEYS` counts.",
+        show_default=False,
+    ),
+]
+ServerKeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--server-key",
+        metavar="KEY_OR_FILE",
+        help="The server's public key, or its file, `*.pub`. Without it `ONE_LINER_SERVER_KEY` counts.",
+        show_default=False,
+    ),
+]
+
+
 class Address(NamedTuple):
     """The three parts of an address, as `RouterClient` takes them."""
 
@@ -61,15 +81,27 @@ class Address(NamedTuple):
         )
 
 
-def connect(server: str, timeout_s: float | None) -> RouterClient:
+def connect(
+    server: str, timeout_s: float | None, keys: str | None = None, server_key: str | None = None
+) -> RouterClient:
     """A client of the server that was asked for; it learns the port of streams from there.
 
     Args:
         server: as in `Address.read`.
         timeout_s: for all its calls; None waits as long as the server lives.
+        keys: the file with our key; from the environment if None.
+        server_key: the server's public key or its file; from the environment if None.
 
     Raises:
-        ConfigurationError: the address or the timeout cannot be.
+        ConfigurationError: the address, the timeout or a key cannot be.
     """
     address = Address.read(server)
-    return RouterClient(address.protocol, address.interface, address.rpc_port, None, timeout_s=timeout_s)
+    return RouterClient(
+        address.protocol,
+        address.interface,
+        address.rpc_port,
+        None,
+        timeout_s=timeout_s,
+        keys=keys,
+        server_key=server_key,
+    )

@@ -13,7 +13,14 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from one_liner.cli.connection import DEFAULT_SERVER, ServerOption, TimeoutOption, connect
+from one_liner.cli.connection import (
+    DEFAULT_SERVER,
+    KeysOption,
+    ServerKeyOption,
+    ServerOption,
+    TimeoutOption,
+    connect,
+)
 from one_liner.cli.values import in_one_line, number, to_json
 from one_liner.client import RouterClient
 
@@ -31,17 +38,19 @@ def ls(
     ] = None,
     server: ServerOption = DEFAULT_SERVER,
     timeout: TimeoutOption = None,
+    keys: KeysOption = None,
+    server_key: ServerKeyOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print plain JSON, for machines.")] = False,
 ) -> None:
     """List what a server serves: objects, named calls, streams, routers."""
-    with connect(server, timeout) as client:
+    with connect(server, timeout, keys, server_key) as client:
         found = {"server": client.describe()} if name is None else _find(client, name)
     if json:
         plain = {kind: one if kind == "stream" else one.as_dict() for kind, one in found.items()}
         print(to_json(plain["server"] if name is None else plain, indent=2))
         return
     for kind, one in found.items():
-        _print(_SHOWN_AS[kind](one))
+        show(_SHOWN_AS[kind](one))
 
 
 def hertz(frequency: float | None) -> str:
@@ -49,8 +58,8 @@ def hertz(frequency: float | None) -> str:
     return "–" if frequency is None else number(frequency)
 
 
-def _print(listing: RenderableType) -> None:
-    """In a pipe, lines are not cut to the width of a terminal that is not there, nor filled up to it."""
+def show(listing: RenderableType) -> None:
+    """Print something of rich's. In a pipe, lines are not cut to the width of a terminal that is not there, nor filled up to it."""
     if sys.stdout.isatty():
         Console(highlight=False).print(listing)
         return

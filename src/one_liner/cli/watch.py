@@ -14,7 +14,14 @@ from rich.live import Live
 from rich.text import Text
 
 from one_liner.cli.board import Board, configurations
-from one_liner.cli.connection import DEFAULT_SERVER, ServerOption, TimeoutOption, connect
+from one_liner.cli.connection import (
+    DEFAULT_SERVER,
+    KeysOption,
+    ServerKeyOption,
+    ServerOption,
+    TimeoutOption,
+    connect,
+)
 from one_liner.client import RouterClient
 from one_liner.errors import OneLinerError, UnknownStreamError
 
@@ -28,6 +35,8 @@ def watch(
     ] = None,
     server: ServerOption = DEFAULT_SERVER,
     timeout: TimeoutOption = None,
+    keys: KeysOption = None,
+    server_key: ServerKeyOption = None,
     seconds: Annotated[float | None, typer.Option(metavar="S", help="End after so many seconds.")] = None,
     count: Annotated[int | None, typer.Option(metavar="N", min=1, help="End after N samples of each.")] = None,
     cache: Annotated[bool, typer.Option("--cache", help="Only the newest of each; the others are counted.")] = False,
@@ -36,7 +45,7 @@ def watch(
 
     At the end it says where the samples went. Exit code 1 if nothing came.
     """
-    with connect(server, timeout) as client:
+    with connect(server, timeout, keys, server_key) as client:
         client.wait_until_connected(timeout)
         with Board(client, _existing(client, names or []), "cache" if cache else "queue") as board:
             watching = Watching(client, board, seconds, count)

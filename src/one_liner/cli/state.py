@@ -1,0 +1,116 @@
+"""`one-liner ledger`, `running` and `leases`: how a server is doing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from one_liner.cli.board import configurations, existing
+from one_liner.cli.call import JsonOption
+from one_liner.cli.connection import (
+    DEFAULT_SERVER,
+    KeysOption,
+    ServerKeyOption,
+    ServerOption,
+    TimeoutOption,
+    connect,
+)
+from one_liner.cli.listing import show
+from one_liner.cli.values import to_json
+
+_COUNTERS = ("produced", "published", "failed", "skipped_late", "skipped_busy", "overruns")
+_BAD_COUNTERS = frozenset(_COUNTERS) - {"produced", "published"}
+_HOLDER = "last_holder"
+
+
+def ledger(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Names of streams; all of them if none.")
+    ] = None,
+    server: ServerOption = DEFAULT_SERVER,
+    timeout: TimeoutOption = None,
+    keys: KeysOption = None,
+    server_key: ServerKeyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Where the samples of streams went at their producers: made, published, failed, skipped."""
+    with connect(server, timeout, keys, server_key) as client:
+        known = configurations(client)
+    chosen = existing(known, names or [])
+    counters = {name: {key: known[name][key] for key in (*_COUNTERS, _HOLDER)} for name in chosen}
+    if json:
+        print(to_json(counters, indent=2))
+    elif counters:
+        show(_ledger_table(counters))
+    else:
+        print("this server has no streams")
+
+
+def running(
+    server: ServerOption = DEFAULT_SERVER,
+    timeout: TimeoutOption = None,
+    keys: KeysOption = None,
+    server_key: ServerKeyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """What the server is doing now, for whom, and since when."""
+    with connect(server, timeout, keys, server_key) as client:
+        calls = client.running_calls()
+    if json:
+        print(to_json(calls, indent=2))
+    elif calls:
+        show(_times_table("call", ((one["where"], one["who"], one["for_s"]) for one in calls)))
+    else:
+        print("nothing is running")
+
+
+def leases(
+    server: ServerOption = DEFAULT_SERVER,
+    timeout: TimeoutOption = None,
+    keys: KeysOption = None,
+    server_key: ServerKeyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Who has exclusive control of what, and since when."""
+    with connect(server, timeout, keys, server_key) as client:
+        held = client.leases()
+    if json:
+        print(to_json(held, indent=2))
+    elif held:
+        rows = ((one["object"] or "(the whole server)", one["who"], one["for_s"]) for one in held)
+        show(_times_table("object", rows))
+    else:
+        print("nobody has exclusive control of anything")
+
+
+def _ledger_table(counters: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = _table("stream")
+    for counter in _COUNTERS:
+        table.add_column(counter.replace("_", " "), justify="right")
+    table.add_column(_HOLDER.replace("_", " "), overflow="fold")
+    for name, row in counters.items():
+        cells = [
+            Text(str(row[counter]), "yellow" if row[counter] and counter in _BAD_COUNTERS else "")
+            for counter in _COUNTERS
+        ]
+        table.add_row(Text(name), *cells, Text(row[_HOLDER] or "–"))
+    return table
+
+
+def _times_table(what: str, rows: Iterable[tuple[str, str, float]]) -> Table:
+    table = _table(what)
+    table.add_column("who", overflow="fold")
+    table.add_column("for", justify="right")
+    for name, who, for_s in rows:
+        table.add_row(Text(name), Text(who), f"{for_s:.1f} s")
+    return table
+
+
+def _table(first: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(first, overflow="fold")
+    return table
