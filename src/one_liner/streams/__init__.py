@@ -1,5 +1,6 @@
 """Samples: from a function, the application or a foreign publisher to every reader.
 
-`registry`, `ticker`, `relay` are the server's side; `receiver` the reader's; `schedule`, `timing`, `buffers` and
-`ledger` are the arithmetic both rely on. The sockets between them belong to `one_liner.transport`.
+`registry` (what streams there are), `ticker` (calls functions at a rate) and `relay` (other publishers) are the server's
+side; `receiver` (takes everything off the wire) and `subscription` (what one reader holds) the client's. `schedule`,
+`timing`, `buffers` and `ledger` are the arithmetic that both rely on. The proxy between them is `transport.fanout`.
 """
