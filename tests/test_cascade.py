@@ -399,7 +399,7 @@ def test_a_call_that_was_given_up_never_runs_later(depth: int, stage: Stage) -> 
         assert client.call(path, "move", [99]) == 99
         assert stage.moves == [99]
         # No hop keeps anything of a call that will never be answered.
-        poll_until(lambda: all(not hop.forwarder._asked for server in servers for hop in server._open_hops()))
+        poll_until(lambda: all(not hop.forwarder._asked for server in servers for hop in server._cascade.all()))
 
 
 # --- real processes --------------------------------------------------------------------------------------------------

@@ -414,7 +414,7 @@ def test_each_hop_acts_with_its_own_key_and_role(place: tuple[str, str], serve: 
     anna.configure_stream("north/where")
 
     upstream.allow(hop_keys.public, "read", name="middle")
-    poll_until(lambda: middle._hops["north"].link.state == "connected")
+    poll_until(lambda: middle._cascade["north"].link.state == "connected")
     _refused(lambda: anna.call("north/stage", "move", [1.0]), "'middle' has the role read")
     assert anna.get("north/stage", "position") == 0.0
     assert anna.get_stream("north/where", timeout_s=SOON_S).data == 0.0
@@ -437,7 +437,7 @@ def test_a_hop_that_was_refused_in_between_is_used_again(serve: Serve, connect: 
     middle.add_router("north", rpc_port=upstream.rpc_port, server_key=STRANGER.public)
     anna = connect(middle, ANNA)
     assert anna.call("north/stage", "move", [1.0]) == 1.0
-    hop = middle._hops["north"].link
+    hop = middle._cascade["north"].link
     upstream.disallow(SERVER.public)
     poll_until(lambda: hop.state == "refused")
     with pytest.raises(RouterDownError, match="refused"):

@@ -239,6 +239,6 @@ def test_closing_with_a_router_that_was_just_added_leaves_nothing(run: bool) -> 
         if run:
             server.run()
         server.add_router("low", interface="127.0.0.1", rpc_port=low.rpc_port)
-        sockets = [hop.forwarder.socket for hop in server._hops.values()]
+        sockets = [hop.forwarder.socket for hop in server._cascade.all()]
         assert closes_in_time(server)
         assert all(socket.closed for socket in sockets)

@@ -1,4 +1,4 @@
-"""One hop of a cascade: another server, shown under a prefix.
+"""The servers behind a server: each a hop, shown under a prefix, and all of them together.
 
 Joins what a hop consists of: the link that knows whether the other server lives, the forwarder for calls, the relay for
 streams, and a client of its own for questions about the other server as a whole.
@@ -6,26 +6,40 @@ streams, and a client of its own for questions about the other server as a whole
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from typing import Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from one_liner.clock import Clock
-from one_liner.errors import LoopError, OneLinerError, RouterDownError, TransportError
+from one_liner.errors import (
+    ConfigurationError,
+    LoopError,
+    OneLinerError,
+    RouterDownError,
+    TransportError,
+    UnknownObjectError,
+)
 from one_liner.limits import DEFAULT_LIMITS, Limits
 from one_liner.rpc.client import RpcClient
 from one_liner.rpc.forwarder import Forwarder
 from one_liner.rpc.hello import random_id
 from one_liner.rpc.link import Link, State
+from one_liner.streams.configuration import StreamConfiguration, StreamConfigurations
 from one_liner.streams.relay import RouterRelay
 from one_liner.transport.endpoints import Endpoint
 from one_liner.transport.fanout import Fanout
 from one_liner.transport.security import ClientCurve
 from one_liner.transport.sockets import Context
 from one_liner.wire.codec import Codec
-from one_liner.wire.messages import Kind
+from one_liner.wire.messages import ROUTE_SEPARATOR, Kind
+
+if TYPE_CHECKING:
+    from one_liner.rpc.description import RouterState, ServerDescription
 
 _QUESTION_TIMEOUT_S = 2.0
 _TRACE_TIMEOUT_S = 0.5
+_log = logging.getLogger("one_liner.cascade")
 
 
 class Hop:
@@ -122,3 +136,88 @@ class Hop:
         self._relay.close()
         self._rpc.close()
         self.link.close()
+
+
+class Cascade:
+    """All hops of a server, by name. May be used from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._hops: dict[str, Hop] = {}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._hops
+
+    def __getitem__(self, name: str) -> Hop:
+        return self._hops[name]
+
+    def add(self, hop: Hop) -> None:
+        """Add one.
+
+        Raises:
+            ConfigurationError: there is one of this name.
+        """
+        with self._lock:
+            if self._hops.setdefault(hop.name, hop) is not hop:
+                raise ConfigurationError(f"there is a router {hop.name!r} already; remove it first")
+
+    def remove(self, name: str) -> Hop:
+        """Take one out.
+
+        Raises:
+            UnknownObjectError: there is none of this name.
+        """
+        with self._lock:
+            hop = self._hops.pop(name, None)
+            known = ", ".join(sorted(self._hops)) or "none"
+        if hop is None:
+            raise UnknownObjectError(f"no router {name!r}; there are: {known}")
+        return hop
+
+    def all(self) -> list[Hop]:
+        """All that there are."""
+        with self._lock:
+            return list(self._hops.values())
+
+    def descriptions(self, trail: tuple[int, ...]) -> dict[str, ServerDescription | RouterState]:
+        """What each server behind us serves; for one that cannot be asked, why."""
+        # Imported where it is needed: most programs never describe anything, and it costs 5 ms.
+        from one_liner.rpc.description import RouterState, ServerDescription
+
+        found: dict[str, ServerDescription | RouterState] = {}
+        for hop in self.all():
+            try:
+                found[hop.name] = ServerDescription.from_dict(hop.ask("describe", trail))
+            except RouterDownError as error:
+                found[hop.name] = RouterState("down", str(error))
+            except LoopError as error:
+                found[hop.name] = RouterState("loop", str(error))
+            except OneLinerError as error:
+                found[hop.name] = RouterState("unclear", str(error))
+        return found
+
+    def stream_configurations(self, trail: tuple[int, ...]) -> dict[str, StreamConfiguration]:
+        """The streams of all servers behind us, by the names that they have here; of one that is down, none."""
+        found: dict[str, StreamConfiguration] = {}
+        for hop in self.all():
+            try:
+                upstream = StreamConfigurations.from_dict(hop.ask("stream_configurations", trail))
+            except OneLinerError as error:
+                _log.info("the streams of router %s are not known: %s", hop.name, error)
+                continue
+            for entry in upstream.values():
+                name = f"{hop.name}{ROUTE_SEPARATOR}{entry.name}"
+                found[name] = StreamConfiguration.from_dict({**entry.as_dict(), "name": name})
+        return found
+
+    def trace(self, trail: tuple[int, ...]) -> None:
+        """Go everywhere that can be reached from here.
+
+        Raises:
+            LoopError: raised by the one who is met twice.
+        """
+        for hop in self.all():
+            try:
+                hop.ask("trace", trail)
+            except RouterDownError as error:
+                _log.debug("not traced: %s", error)

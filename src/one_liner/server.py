@@ -10,37 +10,33 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Event, Lock, Thread, current_thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from one_liner.cascade import Hop
+from one_liner.cascade import Cascade, Hop
 from one_liner.clock import SYSTEM_CLOCK
 from one_liner.config import ServerConfig, check_arguments, check_interval
 from one_liner.errors import (
     ClosedError,
     ConfigurationError,
     ForkedError,
-    LoopError,
     MalformedError,
-    OneLinerError,
-    RouterDownError,
-    UnknownObjectError,
 )
 from one_liner.keys import ClientsSource, KeySource, for_server, read_public, together
 from one_liner.limits import Limits, check_limits
 from one_liner.rpc.dispatch import Dispatcher
 from one_liner.rpc.exposure import Exposure, check_members, check_name
 from one_liner.rpc.hello import Hello, random_id, this_machine
-from one_liner.rpc.lease import WHOLE_SERVER, Lease, Leases
+from one_liner.rpc.lease import Leases
 from one_liner.rpc.named import NamedCalls
 from one_liner.rpc.permission import Permission
 from one_liner.rpc.rules import RuleBook
 from one_liner.rpc.server import RpcServer
 from one_liner.rpc.sessions import Sessions
 from one_liner.rpc.warden import Warden
-from one_liner.streams.configuration import StreamConfiguration, StreamConfigurations
+from one_liner.streams.configuration import StreamConfigurations
 from one_liner.streams.registry import Stream, StreamKind, StreamRegistry
 from one_liner.streams.relay import StreamRelay
 from one_liner.streams.schedule import check_frequency
@@ -148,7 +144,7 @@ class RouterServer:
         self._clock = SYSTEM_CLOCK
         self._context = context if context is not None else default_context()
         self._lock = Lock()
-        self._hops: dict[str, Hop] = {}
+        self._cascade = Cascade()
         self._revision = 0
         self._running = False
         self._closed = False
@@ -196,7 +192,7 @@ class RouterServer:
                 limits=self._limits,
             )
         self._push = self._fanout.publisher()
-        self._warden = Warden(self._leases, self._sessions, self._clock, self._make_safe)
+        self._warden = Warden(self._exposure, self._rules, self._leases, self._sessions, self._clock, self._rpc.perform)
         self._tickers = Tickers(self._registry, self._fanout, self._rpc, self._clock)
         with closing_on_error(self):
             for call_name, call in wanted.named_calls.items():
@@ -261,8 +257,7 @@ class RouterServer:
             first = not self._closed
             if first:
                 self._closed, self._closer = True, current_thread()
-            hops = list(self._hops.values())
-            self._hops.clear()
+            hops = self._cascade.all()
         if os.getpid() != self._pid:
             return  # The sockets belong to the parent process.
         if not first:
@@ -354,8 +349,7 @@ class RouterServer:
 
     def leases(self) -> list[dict[str, Any]]:
         """Who has exclusive control: `object` ("" for the whole server), `who`, `for_s` (since how many seconds)."""
-        now = self._clock.now()
-        return [{"object": held.name, "who": held.who, "for_s": now - held.since} for held in self._leases.all()]
+        return self._warden.report()
 
     # --- who may come in ---------------------------------------------------------------------------------------------
 
@@ -730,7 +724,7 @@ class RouterServer:
         curve = self._curve_for(keys, server_key)
         with self._lock:
             self._check_open()
-            if name in self._hops:
+            if name in self._cascade:
                 raise ConfigurationError(f"there is a router {name!r} already; remove it first")
             taken = [s.name for s in self._registry.all() if s.name.startswith(name + ROUTE_SEPARATOR)]
             if taken:
@@ -753,8 +747,7 @@ class RouterServer:
             hop.refuse_loop(self._id)
             with self._lock:
                 self._check_open()
-                if self._hops.setdefault(name, hop) is not hop:
-                    raise ConfigurationError(f"a router {name!r} was added by somebody else at the same time")
+                self._cascade.add(hop)
         self._rpc.add_forwarder(hop.forwarder)
         self._changed()
 
@@ -764,10 +757,7 @@ class RouterServer:
         Raises:
             UnknownObjectError: there is no router of this name.
         """
-        with self._lock:
-            hop = self._hops.pop(name, None)
-        if hop is None:
-            raise UnknownObjectError(f"no router {name!r}; there are: {', '.join(sorted(self._hops)) or 'none'}")
+        hop = self._cascade.remove(name)
         self._rpc.remove_forwarder(hop.forwarder)
         hop.close()
         self._changed()
@@ -829,7 +819,7 @@ class RouterServer:
     def _check_addable(self, stream: Stream) -> None:
         self._check_open()
         prefix, separator, _ = stream.name.partition(ROUTE_SEPARATOR)
-        if separator and prefix in self._hops:
+        if separator and prefix in self._cascade:
             raise ConfigurationError(f"streams named {prefix}/… are those of router {prefix!r}")
 
     def _dismiss(self, stream: Stream | None) -> None:
@@ -880,34 +870,24 @@ class RouterServer:
             "remove_stream": lambda path, **_: self.remove_stream(path),
             "add_stream": self._add_stream_for,
             "take_lease": self._take_lease,
-            "give_lease_back": self._give_lease_back,
-            "holds_lease": lambda path, client, **_: self._holds_lease(path, client),
+            "give_lease_back": lambda path, client, **_: self._warden.give_back(path, client),
+            "holds_lease": lambda path, client, **_: self._warden.holds(path, client),
             "leases": lambda path, **_: self.leases(),
             "publish_marker": self._publish_marker,
             "running_calls": lambda path, **_: self.running_calls(),
             "version": lambda path, **_: __version__,
-            "trace": self._trace,
+            "trace": lambda path, trail, **_: self._cascade.trace(trail),
         }
 
     def _describe(self, path: str, trail: tuple[int, ...], **_: Any) -> dict[str, Any]:
         return self._description(trail).as_dict()
 
     def _description(self, trail: tuple[int, ...]) -> ServerDescription:
-        # Imported where it is needed: most programs never describe anything, and it costs 5 ms.
-        from one_liner.rpc.description import RouterState, ServerDescription, describe_server
+        from one_liner.rpc.description import describe_server  # Not everybody's 5 ms.
 
-        routers: dict[str, ServerDescription | RouterState] = {}
-        for hop in self._open_hops():
-            try:
-                routers[hop.name] = ServerDescription.from_dict(hop.ask("describe", trail))
-            except RouterDownError as error:
-                routers[hop.name] = RouterState("down", str(error))
-            except LoopError as error:
-                routers[hop.name] = RouterState("loop", str(error))
-            except OneLinerError as error:
-                routers[hop.name] = RouterState("unclear", str(error))
         streams = {name: entry.as_dict() for name, entry in self._registry.configurations().items()}
-        return describe_server(self.name, self._exposure, self._named_calls.all(), streams, routers)
+        named_calls, routers = self._named_calls.all(), self._cascade.descriptions(trail)
+        return describe_server(self.name, self._exposure, named_calls, streams, routers)
 
     def _describe_object(self, path: str, **_: Any) -> dict[str, Any]:
         from one_liner.rpc.description import describe_served
@@ -915,16 +895,7 @@ class RouterServer:
         return describe_served(self._exposure, path).as_dict()
 
     def _stream_configurations(self, path: str, trail: tuple[int, ...], **_: Any) -> dict[str, Any]:
-        known = dict(self._registry.configurations())
-        for hop in self._open_hops():
-            try:
-                upstream = StreamConfigurations.from_dict(hop.ask("stream_configurations", trail))
-            except OneLinerError as error:
-                _log.info("the streams of router %s are not known: %s", hop.name, error)
-                continue
-            for entry in upstream.values():
-                name = f"{hop.name}{ROUTE_SEPARATOR}{entry.name}"
-                known[name] = StreamConfiguration.from_dict({**entry.as_dict(), "name": name})
+        known = {**self._registry.configurations(), **self._cascade.stream_configurations(trail)}
         return StreamConfigurations(known).as_dict()
 
     def _publish_marker(self, path: str, **_: Any) -> None:
@@ -948,47 +919,9 @@ class RouterServer:
         self.add_stream(path, **arguments)
 
     def _take_lease(self, path: str, trail: tuple[int, ...], client: int, force: bool = False, who: str = "") -> None:
-        key, now = self._lease_key(path), self._clock.now()
         # Whoever comes through routers is vouched for by a heartbeat of theirs, and that is still on its way.
-        self._sessions.expect(client, str(who) or "somebody", len(trail) * self._heartbeat_s, now)
-        lease = Lease(path, client, self._sessions.name_of(client), now)
-        for taken in self._leases.take(key, lease, force=force):
-            _log.warning("%s took exclusive control of %s from %s by force", lease.who, taken.title, taken.who)
-        self._warden.wake()
-
-    def _give_lease_back(self, path: str, client: int, **_: Any) -> bool:
-        key = self._leases.key_of(path, client)
-        return self._leases.give_back(self._lease_key(path) if key is None else key, client)
-
-    def _holds_lease(self, path: str, client: int) -> bool:
-        key = self._leases.key_of(path, client)
-        return key is not None or self._leases.holds(self._lease_key(path), client)
-
-    def _lease_key(self, path: str) -> Hashable:
-        return self._exposure.object_key(path) if path else WHOLE_SERVER
-
-    def _trace(self, path: str, trail: tuple[int, ...], **_: Any) -> None:
-        """Go everywhere that can be reached from here; a loop shows as the error of the one who is met twice."""
-        for hop in self._open_hops():
-            try:
-                hop.ask("trace", trail)
-            except RouterDownError as error:
-                _log.debug("not traced: %s", error)
+        patience_s = len(trail) * self._heartbeat_s
+        self._warden.take(path, client, str(who) or "somebody", patience_s, force=bool(force))
 
     def _living_clients(self) -> dict[int, str]:
         return {client: session.name for client, session in self._sessions.living(self._clock.now()).items()}
-
-    def _make_safe(self, lease: Lease) -> None:
-        """Whoever controlled an object is gone: make it safe."""
-        for name, method in self._rules.safe_calls().items():
-            try:
-                if lease.name and self._lease_key(lease.name) != self._lease_key(name):
-                    continue
-                _log.warning("%s is gone while it had control of %s: calling %s.%s", lease.who, name, name, method)
-                self._rpc.perform(name, method, "the server, because its controller is gone")
-            except OneLinerError as error:
-                _log.error("%s could not be made safe: %s", name, error)
-
-    def _open_hops(self) -> list[Hop]:
-        with self._lock:
-            return list(self._hops.values())

@@ -12,8 +12,10 @@ from typer.main import get_command
 
 from one_liner.cli.call import call, get_attribute, set_attribute
 from one_liner.cli.demo.command import demo
+from one_liner.cli.keys import keys_app
 from one_liner.cli.listing import ls
 from one_liner.cli.serve.command import serve
+from one_liner.cli.state import leases, ledger, running
 from one_liner.cli.switch import disable, enable
 from one_liner.cli.watch import watch
 from one_liner.errors import (
@@ -45,6 +47,10 @@ app.command("set", context_settings=_WITH_DASHES)(set_attribute)
 app.command()(watch)
 app.command()(enable)
 app.command()(disable)
+app.command()(ledger)
+app.command()(running)
+app.command()(leases)
+app.add_typer(keys_app, name="keys")
 
 
 def _show_version(wanted: bool) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Literal, Self, cast
 
 from rich.table import Table
@@ -14,7 +15,7 @@ from rich.text import Text
 from one_liner.cli.listing import hertz
 from one_liner.cli.values import in_one_line
 from one_liner.client import RouterClient
-from one_liner.errors import NoDataError, SourceFailedError
+from one_liner.errors import NoDataError, SourceFailedError, UnknownStreamError
 
 _AT_ONCE = 500
 """How many samples of one stream are taken before another one has its turn."""
@@ -170,6 +171,21 @@ def configurations(client: RouterClient) -> dict[str, dict[str, Any]]:
     """What the server says of each stream, by name. Raises as `RouterClient.call`."""
     groups = cast("dict[str, dict[str, dict[str, Any]]]", client.get_stream_configurations(as_dict=True))
     return {name: entry for group in groups.values() for name, entry in group.items()}
+
+
+def existing(known: Iterable[str], names: Sequence[str]) -> list[str]:
+    """The streams that are meant: those that were named, each once, or all.
+
+    Raises:
+        UnknownStreamError: the server has no such stream; the message has names that are close.
+    """
+    known = list(known)
+    for name in names:
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known) or 'none'}"
+            raise UnknownStreamError(f"no stream {name!r}; {hint}")
+    return list(dict.fromkeys(names)) or known
 
 
 def age_text(age_s: float) -> str:

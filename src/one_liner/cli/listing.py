@@ -59,7 +59,7 @@ def hertz(frequency: float | None) -> str:
 
 
 def show(listing: RenderableType) -> None:
-    """Print something of rich's. In a pipe, lines are not cut to the width of a terminal that is not there, nor filled up to it."""
+    """Print it. In a pipe, lines are not cut to the width of a terminal that is not there, nor filled up to it."""
     if sys.stdout.isatty():
         Console(highlight=False).print(listing)
         return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Annotated
 
 import typer
@@ -13,7 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from one_liner.cli.board import Board, configurations
+from one_liner.cli.board import Board, configurations, existing
 from one_liner.cli.connection import (
     DEFAULT_SERVER,
     KeysOption,
@@ -47,7 +46,10 @@ def watch(
     """
     with connect(server, timeout, keys, server_key) as client:
         client.wait_until_connected(timeout)
-        with Board(client, _existing(client, names or []), "cache" if cache else "queue") as board:
+        known = existing(configurations(client), names or [])
+        if not known:
+            raise UnknownStreamError("this server has no streams")
+        with Board(client, known, "cache" if cache else "queue") as board:
             watching = Watching(client, board, seconds, count)
             try:
                 if sys.stdout.isatty():
@@ -116,20 +118,3 @@ def _why_nothing(client: RouterClient, names: Sequence[str]) -> str:
         return str(error)
     disabled = [name for name in names if name in known and not known[name]["enabled"]]
     return f"disabled: {', '.join(disabled)}" if disabled else "the server is there and sent no sample"
-
-
-def _existing(client: RouterClient, names: Sequence[str]) -> list[str]:
-    """The streams to watch: those that were named, or all.
-
-    Raises:
-        UnknownStreamError: the server has no such stream, or none at all.
-    """
-    known = list(configurations(client))
-    for name in names:
-        if name not in known:
-            close = get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known) or 'none'}"
-            raise UnknownStreamError(f"no stream {name!r}; {hint}")
-    if not known:
-        raise UnknownStreamError("this server has no streams")
-    return list(dict.fromkeys(names)) or known

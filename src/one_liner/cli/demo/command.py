@@ -18,6 +18,7 @@ from one_liner.cli.connection import connect
 from one_liner.cli.demo.calls import Answer, Caller
 from one_liner.cli.demo.serving import ServingProcess
 from one_liner.errors import MissingExtraError
+from one_liner.keys import CLIENTS_VARIABLE, KEYS_VARIABLE, SERVER_KEY_VARIABLE
 
 _SECONDS_WITHOUT_TERMINAL = 10.0
 _TIMEOUT_S = 5.0
@@ -41,6 +42,8 @@ def demo(
     """
     if not all(importlib.util.find_spec(name) for name in ("numpy", "psutil")):
         raise MissingExtraError("this needs: pip install 'one_liner[demo]'")
+    for variable in (KEYS_VARIABLE, SERVER_KEY_VARIABLE, CLIENTS_VARIABLE):
+        os.environ.pop(variable, None)  # They are meant for a rig; the demo is open, to this machine only.
     on_terminal = sys.stdout.isatty()
     if seconds is None and not on_terminal:
         seconds = _SECONDS_WITHOUT_TERMINAL

@@ -11,7 +11,10 @@ from typing import Any
 from one_liner.cli.serve.imports import load, load_module, what_was_raised
 from one_liner.cli.serve.rig import Mistake, ObjectTable, RigFile, hint
 from one_liner.errors import ConfigurationError, OneLinerError, UnknownAttributeError
+from one_liner.keys import KEYS_VARIABLE, read_clients, read_pair, read_public
 from one_liner.server import RouterServer
+
+_KEY_FILES = frozenset(("keys", "server_key"))
 
 
 def build(rig_file: RigFile, overrides: Mapping[str, Any]) -> RouterServer:
@@ -31,9 +34,10 @@ def build(rig_file: RigFile, overrides: Mapping[str, Any]) -> RouterServer:
         if folder in sys.path:
             sys.path.remove(folder)
         sys.path.insert(0, folder)
+    security = _security(rig_file)
     imported = _import_all(rig_file)
     with _blaming(rig_file, "server") if not overrides else nullcontext():
-        server = RouterServer(**{**rig.server.given(), **overrides})
+        server = RouterServer(**{**rig.server.given(), **security, **overrides})
     try:
         for name, entry in rig.objects.items():
             with _blaming(rig_file, "objects", name, _named(entry)[0]):
@@ -67,6 +71,45 @@ def _import_all(rig_file: RigFile) -> dict[str, Any]:
     return found
 
 
+def _security(rig_file: RigFile) -> dict[str, Any]:
+    """The keys of the server and those of its clients, from the files that are named; all mistakes at once."""
+    table = rig_file.rig.security
+    found: dict[str, Any] = {}
+    mistakes: list[Mistake] = []
+    if table.clients is not None and table.keys is None and not os.environ.get(KEYS_VARIABLE):
+        mistakes.append(Mistake(("security", "clients"), "needs keys = …, too: the file with the server's own key"))
+    if table.keys is not None:
+        with _noting(mistakes, "security", "keys"):
+            found["keys"] = read_pair(_found(rig_file, table.keys))
+    if isinstance(table.clients, str):
+        with _noting(mistakes, "security", "clients"):
+            found["clients"] = read_clients(_found(rig_file, table.clients))
+    elif table.clients is not None:
+        found["clients"] = {}
+        for name, value in table.clients.items():
+            with _noting(mistakes, "security", "clients", name):
+                found["clients"] |= read_clients({read_public(_found(rig_file, name)): value})
+    if mistakes:
+        raise rig_file.error(mistakes)
+    return found
+
+
+@contextmanager
+def _noting(mistakes: list[Mistake], *path: str) -> Iterator[None]:
+    """What goes wrong inside is a mistake of this key, and others are looked for."""
+    try:
+        yield
+    except (ConfigurationError, OSError) as error:
+        _, named, rest = str(error).partition("']: ")  # The table's key is in the path already.
+        mistakes.append(Mistake(path, rest if named and len(path) > 2 else str(error)))
+
+
+def _found(rig_file: RigFile, name: str) -> str:
+    """A file that a rig names, beside the rig if there is one. What is no file, as a key is none, stays as it is."""
+    beside = os.path.join(rig_file.path.resolve().parent, os.path.expanduser(name))
+    return beside if os.path.exists(beside) else name
+
+
 def _named(entry: ObjectTable) -> tuple[str, str]:
     """The key that says what an object is, and what it says."""
     if entry.module is not None:
@@ -84,7 +127,10 @@ def _make(factory: Callable[..., Any], entry: ObjectTable) -> Any:
 def _add_all(rig_file: RigFile, section: str, add: Callable[..., Any]) -> None:
     for name, entry in getattr(rig_file.rig, section).items():
         with _blaming(rig_file, section, name):
-            add(name, **entry.given())
+            arguments = entry.given()
+            for key in _KEY_FILES & arguments.keys():
+                arguments[key] = _found(rig_file, arguments[key])
+            add(name, **arguments)
 
 
 def _check_named_calls(rig_file: RigFile, server: RouterServer) -> None:

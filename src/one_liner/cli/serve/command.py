@@ -37,6 +37,8 @@ def serve(
         with build(RigFile.read(file), {key: value for key, value in options.items() if value is not None}) as server:
             print(f"serving at {server.rpc_endpoint}")
             print(f"streams at {server.broadcast_endpoint}")
+            if server.public_key is not None:
+                print(f"public key {server.public_key}")
             print(f"objects: {', '.join(server.instances) or 'none'}; Ctrl-C ends it", flush=True)
             server.run(block=True)
     except KeyboardInterrupt:

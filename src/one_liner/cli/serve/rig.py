@@ -58,6 +58,12 @@ def _address(text: str) -> str:
     return text
 
 
+def _clients(value: Any) -> Any:
+    if isinstance(value, str | dict):
+        return value
+    raise ValueError(f"must be the path of a file, or a table of roles by public key, not {_shown(value)}")
+
+
 ImportPath = Annotated[str, AfterValidator(_import_path)]
 ModulePath = Annotated[str, AfterValidator(_module_path)]
 Port = Annotated[int | str, BeforeValidator(_port)]
@@ -83,6 +89,13 @@ class ServerTable(_Table):
     heartbeat_s: Positive = 1.0
     switch_interval_s: Positive | None = None
     allow_pickle: bool = False
+
+
+class SecurityTable(_Table):
+    """`[security]`: the arguments `keys` and `clients` of `RouterServer`."""
+
+    keys: str | None = None
+    clients: Annotated[str | dict[str, Any] | None, BeforeValidator(_clients)] = None
 
 
 class ObjectTable(_Table):
@@ -129,6 +142,8 @@ class ZmqStreamTable(_Table):
     address: Annotated[str, AfterValidator(_address)]
     topic: str | None = None
     enabled: bool = True
+    keys: str | None = None
+    server_key: str | None = None
 
 
 class RouterTable(_Table):
@@ -138,12 +153,15 @@ class RouterTable(_Table):
     interface: str = "localhost"
     rpc_port: Port = "5555"
     broadcast_port: Port | None = None
+    keys: str | None = None
+    server_key: str | None = None
 
 
 class Rig(_Table):
     """A whole file."""
 
     server: ServerTable = ServerTable()
+    security: SecurityTable = SecurityTable()
     objects: dict[str, ObjectTable] = {}
     named_calls: dict[str, NamedCallTable] = {}
     periodic_streams: dict[str, PeriodicStreamTable] = {}
@@ -151,6 +169,7 @@ class Rig(_Table):
     routers: dict[str, RouterTable] = {}
 
 
+_SECTIONS: dict[str, type[_Table]] = {"server": ServerTable, "security": SecurityTable}
 _TABLES: dict[str, type[_Table]] = {
     "objects": ObjectTable,
     "named_calls": NamedCallTable,
@@ -284,7 +303,7 @@ def _alternatives(expected: str) -> str:
 def _allowed_keys(table: KeyPath) -> list[str]:
     model: type[_Table] = Rig
     if table:
-        model = ServerTable if table[0] == "server" else _TABLES[str(table[0])]
+        model = (_SECTIONS | _TABLES)[str(table[0])]
     return [one.alias or name for name, one in model.model_fields.items()]
 
 
