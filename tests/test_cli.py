@@ -24,7 +24,8 @@ from tests.conftest import poll_until
 DEADLINE_S = 40
 COMMAND = [sys.executable, "-m", "one_liner.cli"]
 ENVIRONMENT = {**os.environ, "PYTHONUTF8": "1", "TERM": "xterm"}
-ENVIRONMENT.pop("ONE_LINER_SERVER", None)
+for _variable in ("ONE_LINER_SERVER", "ONE_LINER_KEYS", "ONE_LINER_SERVER_KEY", "ONE_LINER_CLIENTS"):
+    ENVIRONMENT.pop(_variable, None)
 
 LAB = '''\
 import threading
@@ -244,6 +245,33 @@ def test_ls_of_one_name(name: str, kind: str, shown: str, capsys: pytest.Capture
 def test_ls_of_a_name_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ls", "lasr"]) == 1
     assert capsys.readouterr().err == "one-liner: no object 'lasr'; did you mean 'laser'?\n"
+
+
+# --- ledger, running, leases -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("at_server")
+def test_ledger_of_some_streams(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ledger", "broken", "reading", "broken", "--json"]) == 0
+    counters = json.loads(capsys.readouterr().out)
+    assert list(counters) == ["broken", "reading"]
+    assert counters["broken"]["produced"] == 0
+
+
+def test_a_server_with_nothing_to_tell(capsys: pytest.CaptureFixture[str]) -> None:
+    from one_liner.server import RouterServer
+
+    with RouterServer(rpc_port=0, broadcast_port=0) as server:
+        server.run()
+        for command, words, plain in (
+            ("ledger", "this server has no streams", {}),
+            ("running", "nothing is running", []),
+            ("leases", "nobody has exclusive control of anything", []),
+        ):
+            assert main([command, "--server", server.rpc_endpoint]) == 0
+            assert capsys.readouterr().out == f"{words}\n"
+            assert main([command, "--json", "--server", server.rpc_endpoint]) == 0
+            assert json.loads(capsys.readouterr().out) == plain
 
 
 # --- call, get, set --------------------------------------------------------------------------------------------------

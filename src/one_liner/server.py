@@ -874,7 +874,7 @@ class RouterServer:
             "holds_lease": lambda path, client, **_: self._warden.holds(path, client),
             "leases": lambda path, **_: self.leases(),
             "publish_marker": self._publish_marker,
-            "running_calls": lambda path, **_: self.running_calls(),
+            "running_calls": self._running_calls_for,
             "version": lambda path, **_: __version__,
             "trace": lambda path, trail, **_: self._cascade.trace(trail),
         }
@@ -922,6 +922,10 @@ class RouterServer:
         # Whoever comes through routers is vouched for by a heartbeat of theirs, and that is still on its way.
         patience_s = len(trail) * self._heartbeat_s
         self._warden.take(path, client, str(who) or "somebody", patience_s, force=bool(force))
+
+    def _running_calls_for(self, path: str, **_: Any) -> list[dict[str, Any]]:
+        # Whoever asks knows that they do.
+        return [call for call in self.running_calls() if call["where"] != "server.running_calls"]
 
     def _living_clients(self) -> dict[int, str]:
         return {client: session.name for client, session in self._sessions.living(self._clock.now()).items()}

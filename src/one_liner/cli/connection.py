@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Annotated, NamedTuple
 
 import typer
 
 from one_liner.client import RouterClient
-from one_liner.errors import ConfigurationError
+from one_liner.errors import ConfigurationError, TransportError
 
 DEFAULT_PORT = "5555"
 DEFAULT_SERVER = "localhost"
@@ -96,6 +97,8 @@ def connect(
         ConfigurationError: the address, the timeout or a key cannot be.
     """
     address = Address.read(server)
+    if logging.lastResort is not None:
+        logging.lastResort.addFilter(_is_said_by_nobody_else)
     return RouterClient(
         address.protocol,
         address.interface,
@@ -105,3 +108,8 @@ def connect(
         keys=keys,
         server_key=server_key,
     )
+
+
+def _is_said_by_nobody_else(record: logging.LogRecord) -> bool:
+    """Whether a warning on standard error is news: why a server does not want us is what the command ends with."""
+    return not (isinstance(record.args, tuple) and any(isinstance(one, TransportError) for one in record.args))

@@ -25,6 +25,7 @@ from one_liner.cli.values import to_json
 _COUNTERS = ("produced", "published", "failed", "skipped_late", "skipped_busy", "overruns")
 _BAD_COUNTERS = frozenset(_COUNTERS) - {"produced", "published"}
 _HOLDER = "last_holder"
+_OUR_QUESTION = "server.running_calls"
 
 
 def ledger(
@@ -59,7 +60,7 @@ def running(
 ) -> None:
     """What the server is doing now, for whom, and since when."""
     with connect(server, timeout, keys, server_key) as client:
-        calls = client.running_calls()
+        calls = _without_ours(client.running_calls())
     if json:
         print(to_json(calls, indent=2))
     elif calls:
@@ -85,6 +86,12 @@ def leases(
         show(_times_table("object", rows))
     else:
         print("nobody has exclusive control of anything")
+
+
+def _without_ours(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The calls less the one that asked for them: the last one of its kind."""
+    ours = min((one for one in calls if one["where"] == _OUR_QUESTION), key=lambda one: one["for_s"], default=None)
+    return [one for one in calls if one is not ours]
 
 
 def _ledger_table(counters: Mapping[str, Mapping[str, Any]]) -> Table:
