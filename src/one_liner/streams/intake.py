@@ -28,7 +28,7 @@ from one_liner.transport.sockets import (
 from one_liner.wire.codec import Buffer
 
 _BATCH = 1000  # Messages taken before other business gets a turn.
-_EVENTS = zmq.Event.HANDSHAKE_SUCCEEDED | REFUSALS
+_EVENTS = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | REFUSALS
 _log = logging.getLogger("one_liner.streams.intake")
 
 
@@ -108,7 +108,7 @@ class Intake:
         return None if self._knock_at is None else max(1, int((self._knock_at - time.monotonic()) * 1000) + 1)
 
     def tend(self) -> bool:
-        """Try again where we were refused, once it is time. True: the sockets are new, register them."""
+        """Try again where we were refused or cut off, once it is time. True: the sockets are new, register them."""
         if self._knock_at is None or time.monotonic() < self._knock_at:
             return False
         self._knock_at = None
@@ -156,6 +156,9 @@ class Intake:
                 self.connections += 1
                 self.refusal = self._knock_at = None
                 self._hang_ups.reset()
+            elif event == zmq.Event.DISCONNECTED:
+                # libzmq connects again by itself, but not after a protocol error: then a new socket has to.
+                self._knock_at = time.monotonic() + KNOCK_S
             else:
                 self._refused(event, value)
 
