@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from one_liner.cascade import Cascade, Hop
-from one_liner.clock import SYSTEM_CLOCK
+from one_liner.clock import SYSTEM_CLOCK, Clock
 from one_liner.config import ServerConfig, check_arguments, check_interval
 from one_liner.errors import (
     ClosedError,
@@ -87,6 +87,7 @@ class RouterServer:
         concurrent: by object name, True or the names of those methods and properties that may run beside others.
         allow_pickle: whether streams may be pickled. Only for readers that you trust, and that trust you.
         heartbeat_s: how often dead peers are looked for, in s.
+        clock: where the time is read; another one than the system's is for tests, and counts as another machine's.
         switch_interval_s: the interpreter's switch interval while the server runs, for the whole process. With a busy
             Python thread beside it, 0.0005 saves the ticks that the default of 0.005 costs.
         keys: the file with the server's keys (`one-liner keys make`); everything is encrypted then, and only clients
@@ -114,6 +115,7 @@ class RouterServer:
         concurrent: Concurrent | None = None,
         allow_pickle: bool = False,
         heartbeat_s: float = 1.0,
+        clock: Clock = SYSTEM_CLOCK,
         switch_interval_s: float | None = None,
         keys: KeySource | None = None,
         clients: ClientsSource | None = None,
@@ -141,7 +143,7 @@ class RouterServer:
         self._id = random_id()
         self._pid = os.getpid()
         self._codec = Codec(max_depth=self._limits.depth, max_elements=self._limits.elements)
-        self._clock = SYSTEM_CLOCK
+        self._clock = clock
         self._context = context if context is not None else default_context()
         self._lock = Lock()
         self._cascade = Cascade()
@@ -853,7 +855,7 @@ class RouterServer:
             server=self._id,
             name=self.name,
             version=__version__,
-            machine=this_machine(),
+            machine=this_machine() if self._clock is SYSTEM_CLOCK else f"the clock of server {self._id:x}",
             broadcast_port=self.broadcast_port,
             revision=self._revision,
         ).as_dict()
