@@ -170,7 +170,7 @@ def test_allow_a_key_that_begins_with_a_dash(tmp_path: Path) -> None:
         (["KEY", "--objects", "a,,b"], "objects is a list of names"),
         (["anna.pbu"], "is neither a key"),
         (["--rolle"], "is neither a key"),
-        (["x" * 300], "too long"),
+        (["x" * 300], "neither a key"),
     ],
 )
 def test_allow_refuses(words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

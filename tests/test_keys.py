@@ -196,6 +196,11 @@ def test_files_that_are_none(tmp_path: Path) -> None:
             keys.read_public(nothing)  # type: ignore[arg-type]
 
 
+def test_a_name_that_no_file_can_have() -> None:
+    with pytest.raises(ConfigurationError, match=r"neither a key .* this has 5000\) nor an existing file"):
+        keys.read_public("x" * 5000)
+
+
 def test_what_is_neither_a_key_nor_a_file_is_told_apart() -> None:
     with pytest.raises(ConfigurationError, match=r"neither a key .* this has 3\) nor an existing file"):
         keys.read_public("abc")

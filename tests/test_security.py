@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 import time
@@ -22,6 +21,7 @@ from one_liner.errors import (
     OneLinerError,
     RefusedError,
     RouterDownError,
+    ServerLostError,
 )
 from one_liner.keys import KeyPair
 from one_liner.limits import Limits
@@ -33,7 +33,7 @@ from one_liner.wire.messages import Kind, Reply, Request
 from tests.conftest import poll_until
 
 SERVER, ANNA, BOB, STRANGER = (KeyPair.new() for _ in range(4))
-SOON_S = 3.0
+SOON_S, SOON_MS = 3.0, 3000
 HEARTBEAT_S = 0.2
 
 
@@ -145,7 +145,7 @@ def test_a_client_whose_key_is_allowed_does_everything(place: tuple[str, str], s
     client.add_stream("where", 100, "stage", "where")
     client.configure_stream("where", wait=True)
     assert client.get_stream("where", timeout_s=SOON_S).data == 4.0
-    assert [obj.name for obj in client.describe().objects] == ["laser", "stage"] or client.describe().objects
+    assert {obj.name for obj in client.describe().objects} == {"laser", "stage"}
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_no_byte_gets_through_a_bare_socket(place: tuple[str, str], serve: Serve
         reading.connect(server.broadcast_endpoint)
         asking.send_multipart([bytes(frame) for frame in heartbeat])
         for socket, monitor in zip((asking, reading), monitors, strict=True):
-            assert monitor.poll(SOON_S * 1000), "the server did not hang up"
+            assert monitor.poll(SOON_MS), "the server did not hang up"
             push(1)
             assert not socket.poll(50)
             socket.disable_monitor()
@@ -447,6 +447,17 @@ def test_a_hop_that_was_refused_in_between_is_used_again(serve: Serve, connect: 
     assert anna.call("north/stage", "where", timeout_s=SOON_S) == 1.0
 
 
+def test_a_hop_whose_refusal_only_its_own_connection_met_is_used_all_the_same(serve: Serve, connect: Connect) -> None:
+    upstream = serve(keys=STRANGER, clients={SERVER.public: "control"})
+    middle = serve(keys=SERVER, clients={ANNA.public: "control"})
+    middle.add_router("north", rpc_port=upstream.rpc_port, server_key=STRANGER.public)
+    anna = connect(middle, ANNA)
+    assert anna.call("north/stage", "move", [1.0]) == 1.0
+    forwarder = middle._cascade["north"].forwarder
+    forwarder.socket.disconnect(str(forwarder.link.endpoint))  # libzmq does this to a socket that was refused
+    assert anna.call("north/stage", "where", timeout_s=SOON_S) == 1.0
+
+
 def test_a_secured_publisher_can_be_relayed(place: tuple[str, str], serve: Serve, connect: Connect) -> None:
     protocol, interface = place
     publisher = serve(protocol, interface + ("" if protocol == "tcp" else "p"), keys=STRANGER, clients={})
@@ -531,7 +542,7 @@ def _served_at_last(serve: Serve, context: zmq.Context[Any]) -> RouterServer | N
 
 def test_a_secured_socket_of_somebody_else_goes_on_as_before(serve: Serve) -> None:
     serve(keys=SERVER)
-    context = zmq.Context.instance()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
     with context.socket(zmq.REP) as theirs, context.socket(zmq.REQ) as mine:
         theirs.curve_server, mine.linger = True, 0
         theirs.curve_publickey, theirs.curve_secretkey = STRANGER.public.encode(), STRANGER.secret.encode()
@@ -540,12 +551,12 @@ def test_a_secured_socket_of_somebody_else_goes_on_as_before(serve: Serve) -> No
         port = theirs.bind_to_random_port("tcp://127.0.0.1")
         mine.connect(f"tcp://127.0.0.1:{port}")
         mine.send(b"hello")
-        assert theirs.poll(SOON_S * 1000)
+        assert theirs.poll(SOON_MS)
         assert theirs.recv() == b"hello"
 
 
 def test_a_context_that_is_terminated_ends_the_doorkeeper() -> None:
-    context = zmq.Context()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     server = RouterServer(rpc_port=0, broadcast_port=0, context=context, keys=SERVER)
     server.run()
     ending = threading.Thread(target=context.term)
@@ -702,6 +713,26 @@ def test_a_message_that_is_too_large_costs_its_connection_only(serve: Serve, con
     assert client.call("stage", "where", timeout_s=SOON_S) == 1.0
 
 
+def test_an_answer_that_is_too_large_is_an_error_and_no_wait_without_end(serve: Serve, connect: Connect) -> None:
+    server = serve()
+    server.instances["stage"].position = b"x" * 200_000
+    client, other = connect(server, limits=Limits(message_bytes=100_000)), connect(server)
+    with pytest.raises(ServerLostError, match="more than 100000 bytes, the limit of this client"):
+        client.call("stage", "where")
+    assert client.call("laser", "where", timeout_s=SOON_S) == 0.0
+    assert len(other.call("stage", "where")) == 200_000
+
+
+def test_an_answer_that_is_too_large_for_a_hop_harms_nobody_else(serve: Serve, connect: Connect) -> None:
+    upstream, middle = serve(), serve(limits=Limits(message_bytes=100_000))
+    upstream.instances["stage"].position = b"x" * 200_000
+    middle.add_router("north", rpc_port=upstream.rpc_port)
+    client = connect(middle)
+    with pytest.raises(ServerLostError, match=r"router 'north'.* was lost during the call"):
+        client.call("north/stage", "where")
+    assert client.call("north/laser", "where", timeout_s=SOON_S) == 0.0
+
+
 def test_a_value_with_too_many_items_or_levels_is_an_error_to_its_sender(serve: Serve, connect: Connect) -> None:
     server = serve(limits=Limits(elements=1000, depth=20))
     client = connect(server)
@@ -721,14 +752,11 @@ def test_one_that_sends_garbage_without_end_is_ignored_while_others_are_served(
     server = serve(limits=Limits(malformed=5, ignored_s=0.5))
     client = connect(server)
     client.call("stage", "where")
-    stop = threading.Event()
     with zmq.Context() as context, context.socket(zmq.DEALER) as bad:
         bad.linger = 0
         bad.connect(server.rpc_endpoint)
-        for number in itertools.count():
+        for number in range(2000):
             bad.send(b"garbage %d" % number)
-            if number >= 2000:
-                break
         slowest = 0.0
         for position in range(200):
             began = time.monotonic()
@@ -743,7 +771,6 @@ def test_one_that_sends_garbage_without_end_is_ignored_while_others_are_served(
         said = [record.getMessage() for record in caplog.records if "cannot be read" in record.getMessage()]
         assert len(said) == 1
         poll_until(lambda: _answered(bad), what="it is listened to again")
-    stop.set()
 
 
 def _answered(bad: zmq.Socket[bytes]) -> bool:
@@ -761,7 +788,7 @@ def test_topics_are_bounded_in_length_and_number(serve: Serve, connect: Connect)
         monitor = bad.get_monitor_socket(zmq.Event.DISCONNECTED)
         bad.connect(server.broadcast_endpoint)
         bad.subscribe(b"x" * 100_000)
-        assert monitor.poll(SOON_S * 1000), "the server did not hang up"
+        assert monitor.poll(SOON_MS), "the server did not hang up"
         bad.disable_monitor()
         monitor.close()
     publisher = server._fanout.publisher(hears_subscriptions=True)
@@ -770,8 +797,9 @@ def test_topics_are_bounded_in_length_and_number(serve: Serve, connect: Connect)
         for number in range(200):
             bad.subscribe(b"topic %d" % number)
         bad.connect(server.broadcast_endpoint)
-        poll_until(lambda: len(publisher.subscriptions()) == 50)
+        # The library's own subscriptions are among them.
+        poll_until(lambda: len(publisher.subscriptions()) >= 45)
         push(5)
         assert client.get_stream("values", timeout_s=SOON_S).data == 5
-        assert len(publisher.subscriptions()) == 50
+        assert len(publisher.subscriptions()) <= 50
     publisher.close()

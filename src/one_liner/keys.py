@@ -75,6 +75,8 @@ class KeyPair:
     def new(cls) -> KeyPair:
         """A key pair that nobody has had before."""
         public, secret = zmq.curve_keypair()
+        while public.startswith(b"-"):  # A command would take it for an option.
+            public, secret = zmq.curve_keypair()
         return cls(public.decode(), secret.decode())
 
 
@@ -134,7 +136,7 @@ def make(name: str, folder: str | os.PathLike[str] = ".", *, overwrite: bool = F
     place = Path(folder)
     secret_file, public_file = place / (name + SECRET_SUFFIX), place / (name + PUBLIC_SUFFIX)
     for path in (secret_file, public_file):
-        if path.exists() and not overwrite:
+        if _exists(path) and not overwrite:
             raise ConfigurationError(
                 f"{path} exists already; it is replaced only with --force, and its key is then lost"
             )
@@ -189,7 +191,7 @@ def read_public(source: str | os.PathLike[str]) -> str:
     if isinstance(source, str) and _KEY.fullmatch(source):
         return check_key(source, "the public key")
     path = _path_of(source, f"a public key is a text of {_KEY_CHARACTERS} characters or the path of a file")
-    if isinstance(source, str) and not path.exists():
+    if isinstance(source, str) and not _exists(path):
         raise ConfigurationError(
             f"{source!r} is neither a key ({_KEY_CHARACTERS} characters of Z85, this has {len(source)}) "
             "nor an existing file"
@@ -204,6 +206,14 @@ def _path_of(source: Any, what: str) -> Path:
     if not isinstance(source, str | os.PathLike) or not os.fspath(source):
         raise ConfigurationError(f"{what}, not {source!r}")
     return Path(source).expanduser()
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is something, as far as can be seen; a name that no file can have is not there."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _parts_of(path: Path) -> dict[str, str]:
@@ -316,8 +326,8 @@ def allow(
     key = read_public(public)
     permission = Permission.of(role, objects, name)
     place = _path_of(path, "a file of clients is given by its path")
-    entries = _entries_of(place) if place.exists() else {}
-    text = _read(place) if place.exists() else "# Who may use this server, and for what.\n"
+    entries = _entries_of(place) if _exists(place) else {}
+    text = _read(place) if _exists(place) else "# Who may use this server, and for what.\n"
     if key in entries:
         if not overwrite:
             raise ConfigurationError(f"{place} has this key already; its entry is replaced only with --force")

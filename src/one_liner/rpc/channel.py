@@ -13,11 +13,12 @@ import zmq
 
 from one_liner.clock import SYSTEM_CLOCK
 from one_liner.errors import CallTimeoutError, OneLinerError, ServerLostError, ServerRestartedError
-from one_liner.rpc.link import Link
+from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link
 from one_liner.transport.sockets import Context, open_socket, receive_rest, send_frames
 from one_liner.wire.messages import Kind, Reply, Request, asked_of
 
 _SLICE_MS = 50
+_RECONNECT_S = 1.0  # libzmq tries again after so long at most
 _LAST_ANSWER_MS = 20
 _LAST_WORD_S = 0.1
 
@@ -25,7 +26,7 @@ _LAST_WORD_S = 0.1
 class Channel:
     """A connection to the server for one call at a time. Has one owner, who may pass it on as a whole."""
 
-    __slots__ = ("_given_up", "_link", "_refusals", "_slice_ms", "_socket", "session", "stale")
+    __slots__ = ("_away_since", "_given_up", "_link", "_refusals", "_slice_ms", "_socket", "session", "stale")
 
     session: int | None
     """Of the server that it was made for; None when it is not to be used again."""
@@ -51,6 +52,7 @@ class Channel:
         self._refusals = link.refusals
         self.stale = 0
         self._given_up: set[int] = set()
+        self._away_since = math.inf
         self._socket.connect(str(endpoint))
 
     def ask(self, request: Request, deadline: float) -> Reply:
@@ -64,6 +66,7 @@ class Channel:
             CallTimeoutError: the deadline passed; the server was told to forget the call if it had not begun.
             ServerLostError, ServerRestartedError, ClosedError: as they say.
         """
+        self._away_since = math.inf
         self._send(request, deadline)
         try:
             return self._wait(request, deadline)
@@ -93,6 +96,7 @@ class Channel:
                 return
             except zmq.Again:
                 self._look_around(deadline, "could not be sent")
+                self._check_alive("the call could not be sent")
 
     def _wait(self, request: Request, deadline: float) -> Reply:
         socket, request_id = self._socket, request.id
@@ -114,7 +118,7 @@ class Channel:
                     raise
                 if SYSTEM_CLOCK.now() >= ask_again:
                     # The connection may have broken and come back: then the answer went nowhere.
-                    self._follow_up(request, Kind.ASK_AGAIN)
+                    self._check_alive("the call may or may not have run", self._follow_up(request, Kind.ASK_AGAIN))
                     ask_again += self._link.heartbeat_s
                 continue
             reply = Reply.decode(head, receive_rest(socket))
@@ -162,15 +166,37 @@ class Channel:
             raise CallTimeoutError(f"the call {what} in time; {self._link.endpoint} is {self._link.state}")
         self._set_slice(min(_SLICE_MS, remaining_ms))
 
-    def _follow_up(self, request: Request, kind: Kind) -> None:
-        """Say something more about a request that was sent."""
+    def _check_alive(self, fate: str, sent: bool = False) -> None:
+        """Give up when this connection stays away although the server answers others.
+
+        libzmq does not connect again where it found a mistake, such as a message larger than this side takes.
+
+        Raises:
+            ServerLostError: it has been away for long enough.
+        """
+        now, link = SYSTEM_CLOCK.now(), self._link
+        if sent or not link.ready:
+            self._away_since = math.inf
+            return
+        self._away_since = min(self._away_since, now)
+        if now - self._away_since > HEARTBEATS_TO_LOSS * link.heartbeat_s + _RECONNECT_S:
+            raise ServerLostError(
+                f"the connection of this call to {link.endpoint} broke and does not come back, while the server "
+                f"answers; {fate}. An answer of more than {link.limits.message_bytes} bytes, the limit of this client, "
+                "does that",
+                endpoint=str(link.endpoint),
+            )
+
+    def _follow_up(self, request: Request, kind: Kind) -> bool:
+        """Say something more about a request that was sent. False while there is no connection."""
         try:
             body = asked_of(self.session) if kind == Kind.ASK_AGAIN else b"\xc0"
             message = Request(kind, request.id, request.client, request.path, body, (), request.trail)
             send_frames(self._socket, message.encode(), zmq.NOBLOCK)
         except (zmq.ZMQError, OneLinerError):
             # The connection is gone; the call's own error, or the next look around, says so.
-            return
+            return False
+        return True
 
     def _remaining_ms(self, deadline: float) -> int:
         return max(1, math.ceil(min(deadline - SYSTEM_CLOCK.now(), _SLICE_MS) * 1000))

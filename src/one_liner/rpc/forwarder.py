@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 from typing import NamedTuple
 
@@ -57,6 +58,9 @@ class Forwarder:
         # The same name after a reconnect, so that an answer that was under way finds us.
         self._routing_id = b"h" + os.urandom(12)
         self._refusals = link.refusals
+        self._stuck_since = math.inf
+        self._tried_again: set[int] = set()
+        self._hopeless: set[int] = set()
         self.socket = self._connect()
 
     def forward(self, asker: Asker, request: Request) -> None:
@@ -103,12 +107,21 @@ class Forwarder:
     def renew(self) -> bool:
         """Replace the socket where libzmq does not connect again by itself. True when it is another one now.
 
-        That is after the hop had refused us meanwhile, and, inside one process, after it was restarted.
+        That is after the hop had refused us meanwhile, and, inside one process, after it was restarted. The link need
+        not have seen the refusal that our connection met: so also when nothing could be sent for a heartbeat although
+        the hop answers.
         """
         restarted = self._local and self._session not in (None, self.link.session)
-        if not self.link.ready or not (restarted or self._refusals != self.link.refusals):
+        stuck = self._clock.now() - self._stuck_since > self.link.heartbeat_s
+        if not self.link.ready or not (restarted or stuck or self._refusals != self.link.refusals):
             return False
         self._refusals = self.link.refusals
+        if stuck:
+            # Calls are asked after on the new connection. One that breaks it again, because its answer is larger than
+            # this side takes, is given up.
+            self._hopeless |= self._tried_again & self._asked.keys()
+            self._tried_again = set(self._asked)
+        self._stuck_since = math.inf
         self.socket.close()
         self.socket = self._connect()
         self.socket.poll(_CONNECT_MS, zmq.POLLOUT)
@@ -137,6 +150,8 @@ class Forwarder:
                 failed += [(asker, self._interrupted()) for asker in self._asked.values()]
                 self._asked.clear()
                 self._session = self.link.session
+            failed += [(self._asked.pop(number), self._interrupted()) for number in self._hopeless & self._asked.keys()]
+            self._hopeless.clear()
             # The link may be back before our own connection is: what cannot leave yet is given its time.
             self._parked = [item for item in self._parked if not self._send(item[1], item[2])]
         elif self.link.state is not State.CONNECTING:
@@ -173,7 +188,9 @@ class Forwarder:
         try:
             send_frames(self.socket, request._replace(id=forward_id).encode(), zmq.NOBLOCK)
         except zmq.Again:
+            self._stuck_since = min(self._stuck_since, self._clock.now())
             return False
+        self._stuck_since = math.inf
         self._session = self.link.session
         self._asked[forward_id] = asker
         return True
@@ -188,7 +205,9 @@ class Forwarder:
             if other == asker:
                 try:
                     send_frames(self.socket, request._replace(id=forward_id).encode(), zmq.NOBLOCK)
+                    self._stuck_since = math.inf
                 except zmq.Again:
+                    self._stuck_since = min(self._stuck_since, self._clock.now())
                     _log.debug("router %s is not there to hear of a call it has", self.name)
                 return
 

@@ -73,7 +73,8 @@ class Endpoint:
         """The text for `bind`, which knows numeric addresses and interfaces but no host names."""
         if self.protocol != "tcp":
             if self.port == 0:
-                return str(self.with_port(os.urandom(6).hex()))
+                # With a letter in front: digits alone would be taken for a number, and lose their leading zeros.
+                return str(self.with_port("p" + os.urandom(6).hex()))
             return str(self)
         host = self.interface
         if host == "localhost":
