@@ -19,7 +19,7 @@ from one_liner.wire.messages import Kind, Reply, Request, asked_of
 
 _SLICE_MS = 50
 _RECONNECT_S = 1.0  # libzmq tries again after so long at most
-_LAST_ANSWER_MS = 20
+_LAST_ANSWER_MS = 100
 _LAST_WORD_S = 0.1
 
 
