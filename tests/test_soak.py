@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.soak import LOSSES, MAYBE, NOT_RUN, RAN, Account, Soak
 from one_liner.testing import poll_until
 
 ROOT = Path(__file__).parent.parent
@@ -76,3 +77,48 @@ def test_a_soak_that_cannot_be_is_refused(wrong):
         _, errors = process.communicate(timeout=50)
     assert process.returncode == 2
     assert "a soak takes some time" in errors
+
+
+# --- it can fail -----------------------------------------------------------------------------------------------------
+
+
+def account_of(said=(RAN,), executed=(1,), produced=3, **changes) -> Account:
+    """Of one client with one stream of three samples."""
+    statistics = dict.fromkeys(LOSSES, 0) | {"delivered": 3, "stale": 0, "accounted": True}
+    report = {
+        "number": 0,
+        "said": bytes(said).hex(),
+        "answered": len(said),
+        "failed": {},
+        "unexplained": 0,
+        "strange": [],
+        "errors": {},
+        "longest_s": 0.1,
+        "disordered": 0,
+        "streams": {"a": statistics},
+    }
+    soak = Soak(1.0, 1, 1, 1, produced={"a": produced}, executed={0: bytes(executed)}, reports=[{**report, **changes}])
+    return Account.of(soak)
+
+
+@pytest.mark.parametrize(
+    ("said", "executed"), [([RAN], [1]), ([NOT_RUN], []), ([NOT_RUN], [0]), ([MAYBE], []), ([MAYBE, RAN], [1, 1])]
+)
+def test_what_is_consistent_is_good(said, executed):
+    assert account_of(said, executed).good
+
+
+@pytest.mark.parametrize(
+    ("said", "executed"),
+    [([RAN], []), ([RAN], [2]), ([NOT_RUN], [1]), ([MAYBE], [2]), ([RAN, MAYBE], [1, 3]), ([RAN], [1, 1])],
+)
+def test_an_execution_that_contradicts_what_was_said_is_found(said, executed):
+    account = account_of(said, executed)
+    assert not account.good
+    assert account.twice or account.contradicted
+    assert account.troubles
+
+
+@pytest.mark.parametrize("changes", [{"produced": 4}, {"disordered": 1}, {"unexplained": 1}, {"answered": 0}])
+def test_everything_else_that_does_not_add_up_is_found(changes):
+    assert not account_of(**changes).good

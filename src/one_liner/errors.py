@@ -317,7 +317,8 @@ def by_code() -> dict[str, type[OneLinerError]]:
     pending: list[type[OneLinerError]] = [OneLinerError]
     while pending:
         cls = pending.pop()
-        if cls.__module__ == __name__:
+        # Not those that were made at run time, to be of a builtin type too: they carry the code of their base.
+        if globals().get(cls.__name__) is cls:
             classes[cls.code] = cls
         pending.extend(cls.__subclasses__())
     return classes

@@ -187,6 +187,11 @@ class SubprocessServer:
             text = self.output
             self._folder.cleanup()
             raise NoServerError(f"{self._factory} did not become a server ({error}); it printed:\n{text}") from None
+        except BaseException:  # Ctrl-C: it is nobody's server.
+            process.kill()
+            process.communicate()
+            self._folder.cleanup()
+            raise
         self._ports = (rpc_port, broadcast_port)
         return process
 
