@@ -533,3 +533,42 @@ def test_a_module_of_its_own_is_served_as_what_it_shows(server: RouterServer, cl
         client.call("driver.os", "getcwd")
     with pytest.raises(NotExposedError):
         client.call("driver.sys", "exit")
+
+
+def test_what_only_the_objects_own_code_finds_is_a_window_too(server: RouterServer, client: RouterClient) -> None:
+    class Axis:
+        position = 1.5
+
+        def home(self) -> str:
+            return "homed"
+
+    class Rig:
+        def __init__(self) -> None:
+            self._axis = Axis()
+
+        @property
+        def axis(self) -> Axis:
+            return self._axis
+
+    class Wrapper:
+        """Finds its attributes itself."""
+
+        def __getattr__(self, name: str) -> float:
+            if name != "volts":
+                raise AttributeError(name)
+            return 3.3
+
+    server.add_instance("own_rig", Rig())
+    server.add_instance("wrapper", Wrapper())
+    rig, wrapper = client.proxy("own_rig"), client.proxy("wrapper")
+    assert rig.axis.home() == "homed"
+    assert rig.axis.position == 1.5
+    assert wrapper.volts == 3.3
+    assert not hasattr(wrapper, "amperes")
+
+
+def test_os_errors_say_which_file(server: RouterServer, client: RouterClient) -> None:
+    server.add_instance("disk", open)
+    with pytest.raises(FileNotFoundError) as caught:
+        client.call("disk", args=["/there/is/none"])
+    assert (caught.value.errno, caught.value.filename) == (2, "/there/is/none")

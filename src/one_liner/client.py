@@ -101,6 +101,8 @@ class RouterClient:
         endpoint = Endpoint.of(protocol, interface, rpc_port)
         curve = ClientCurve.of(for_client(protocol, keys, server_key))
         limits = check_limits(limits)
+        if protocol == "tcp" and "0" in (str(endpoint.port), str(broadcast_port)):
+            raise ConfigurationError("port 0 means a free one, which only a server can take; ask it for its rpc_port")
         if broadcast_port is not None:
             broadcast_port = Endpoint.of(protocol, interface, broadcast_port).port
         heartbeat_s = check_interval("heartbeat_s", heartbeat_s)

@@ -7,8 +7,10 @@ script and from a TOML file. Nothing here makes anything.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from numbers import Real
 from typing import Any, Self
 
 from one_liner.errors import ConfigurationError
@@ -157,3 +159,17 @@ def check_arguments(what: str, args: Any, kwargs: Any) -> tuple[list[Any], dict[
     if kwargs is not None and (not isinstance(kwargs, Mapping) or not all(isinstance(key, str) for key in kwargs)):
         raise ConfigurationError(f"kwargs of {what!r} is a dict of arguments by name, not {kwargs!r}")
     return list(args or ()), dict(kwargs or {})
+
+
+def check_instant(timestamp: object) -> None:
+    """An instant in seconds.
+
+    Raises:
+        ConfigurationError: it is no finite number.
+    """
+    try:
+        finite = isinstance(timestamp, Real) and not isinstance(timestamp, bool) and math.isfinite(timestamp)
+    except OverflowError:
+        finite = False
+    if not finite:
+        raise ConfigurationError(f"a timestamp is a number of seconds on time.perf_counter(), not {timestamp!r:.40}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from one_liner.cascade import Cascade, Hop
 from one_liner.clock import SYSTEM_CLOCK, Clock
-from one_liner.config import ServerConfig, check_arguments, check_interval
+from one_liner.config import ServerConfig, check_arguments, check_instant, check_interval
 from one_liner.errors import (
     ClosedError,
     ConfigurationError,
@@ -42,7 +42,7 @@ from one_liner.streams.relay import StreamRelay
 from one_liner.streams.schedule import check_frequency
 from one_liner.streams.sources import AttributeSource, FunctionSource, Source, return_type_of, text_of
 from one_liner.streams.ticker import Tickers
-from one_liner.transport.endpoints import Endpoint
+from one_liner.transport.endpoints import Endpoint, port_of
 from one_liner.transport.fanout import Fanout
 from one_liner.transport.security import ClientCurve, Guard
 from one_liner.transport.sockets import Context, closing_on_error, default_context
@@ -585,6 +585,7 @@ class RouterServer:
 
         def push_at(timestamp: float, data: Any) -> bool:
             """Broadcast `data`, measured at `timestamp`; False when it was not."""
+            check_instant(timestamp)
             if os.getpid() != pid:
                 raise ForkedError(f"stream {name!r} was made before a fork; make its server in the child process")
             if not stream.active:
@@ -629,6 +630,9 @@ class RouterServer:
             raise ConfigurationError(
                 f"an address is written tcp://host:port, ipc://path or inproc://name, not {address!r}"
             )
+        port = port_of(address)
+        if address.startswith("tcp:") and not (isinstance(port, int) and 0 < port <= 65535):
+            raise ConfigurationError(f"{address!r} is no address of a publisher: a tcp port is from 1 to 65535")
         if topic is not None and not isinstance(topic, str | bytes):
             raise ConfigurationError(f"a topic is text or bytes, not {topic!r}")
         curve = self._curve_for(keys, server_key)
@@ -770,7 +774,9 @@ class RouterServer:
         """Our keys for another server."""
         return ClientCurve.of(together(keys, server_key, None if self._guard is None else self._guard.curve.keys))
 
-    def _serve_all(self, instances: Mapping[str, Any], concurrent: Concurrent) -> None:
+    def _serve_all(self, instances: object, concurrent: Concurrent) -> None:
+        if not isinstance(instances, Mapping):
+            raise ConfigurationError(f"instances is a dict of objects by name, not {instances!r}")
         strangers = sorted(set(concurrent) - set(instances))
         if strangers:
             raise ConfigurationError(f"concurrent names {strangers}, which are not among the instances")

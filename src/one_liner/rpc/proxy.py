@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from inspect import Signature
 from typing import Any, NoReturn, Protocol
 
-from one_liner.errors import OneLinerError, UnknownAttributeError
+from one_liner.errors import NotCarriableError, NotExposedError, OneLinerError, UnknownAttributeError
 from one_liner.rpc.description import MethodDescription, ObjectDescription, PropertyDescription
 
 
@@ -67,10 +67,10 @@ class Proxy:
         if properties is None or name not in properties:
             found = _look_up(self, name)
             if found is None:
-                return _method(self._caller, self._name, MethodDescription(name))
+                return _made_up(self, name)
             if not isinstance(found, PropertyDescription):
                 return object.__getattribute__(self, name)
-        return self._caller.get(self._name, name)
+        return _read(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name[:1] == "_":
@@ -194,6 +194,26 @@ def _look_up(proxy: Proxy, name: str) -> MethodDescription | PropertyDescription
         hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "dir() lists what it has"
         raise UnknownAttributeError(f"{proxy._name} has no attribute {name!r}; {hint}")
     return found
+
+
+def _read(proxy: Proxy, name: str) -> Any:
+    """The value of a property; where that is an object that cannot travel, a proxy of it."""
+    try:
+        return proxy._caller.get(proxy._name, name)
+    except NotCarriableError as error:
+        if error.path != "result":
+            raise
+        return Proxy(proxy._caller, f"{proxy._name}.{name}")
+
+
+def _made_up(proxy: Proxy, name: str) -> Any:
+    """What only the object's own code can find: its value, or the method that it turns out to be."""
+    try:
+        return _read(proxy, name)
+    except NotExposedError as error:
+        if isinstance(error, UnknownAttributeError):
+            raise
+        return _method(proxy._caller, proxy._name, MethodDescription(name))
 
 
 # What a completer may take a property for, without reading it, and complete further.

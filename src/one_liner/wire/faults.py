@@ -23,6 +23,7 @@ from one_liner.wire.codec import Codec
 
 _MAX_TRACEBACK_CHARACTERS = 20_000
 _OUR_MODULES = ("one_liner.", "msgpack.", "zmq.")
+_FACTS = ("filename", "filename2", "name", "path")
 _REMOTE_CLASSES: dict[tuple[type[RemoteError], str], type[RemoteError]] = {}
 
 
@@ -63,7 +64,7 @@ def _described(error: BaseException, codec: Codec, where: str) -> Fault:
             args=[_carriable(argument, codec) for argument in error.remote_args],
             traceback=error.remote_traceback,
             where=error.where or where,
-            details={},
+            details=_facts(error),
         )
     if isinstance(error, OneLinerError) and not _is_foreign(error):
         return Fault(
@@ -82,7 +83,7 @@ def _described(error: BaseException, codec: Codec, where: str) -> Fault:
         args=[_carriable(argument, codec) for argument in error.args],
         traceback=_traceback(error),
         where=where,
-        details={},
+        details=_facts(error),
     )
 
 
@@ -138,7 +139,19 @@ def error_of(fault: Any, *, of_sample: bool = False) -> OneLinerError:
             return NotCarriableError(message, **{key: str(value) for key, value in details.items()})
         return _rebuilt(cls, message, details)
     base = SourceFailedError if of_sample else RemoteError
-    return _raised_remotely(base, type_name, message, arguments, trace, where)
+    error = _raised_remotely(base, type_name, message, arguments, trace, where)
+    for name in _FACTS:
+        if name in details and hasattr(error, name):
+            setattr(error, name, details[name])
+    return error
+
+
+def _facts(error: BaseException) -> dict[str, Any]:
+    """What builtin exceptions know beside their arguments."""
+    if not isinstance(error, OSError | ImportError | NameError | AttributeError):
+        return {}
+    facts = {name: getattr(error, name, None) for name in _FACTS}
+    return {name: value for name, value in facts.items() if isinstance(value, str | bytes | int)}
 
 
 def _rebuilt(cls: type[OneLinerError], message: str, details: dict[str, Any]) -> OneLinerError:
