@@ -421,7 +421,8 @@ class RouterServer:
                 can be read in any case.
             safe_call: a method that is called, without arguments, when a client that held a lease of the object dies.
             own_thread: use the object on one and the same thread, for drivers that insist on it (COM, sqlite3, locks
-                that only their owner may release). Its calls cost a change of thread, and its streams are read there.
+                that only their owner may release). That thread is not yours: such a driver has to open its connection
+                in a call. Calls cost a change of thread, and streams are read there.
 
         Raises:
             ConfigurationError: the name cannot be, or is taken; or one of the others names what does not exist.
