@@ -619,7 +619,7 @@ def test_one_client_in_many_threads(server: RouterServer, client: RouterClient) 
 
 
 def test_readers_of_one_stream_share_it(server: RouterServer, client: RouterClient) -> None:
-    client.configure_stream("x", max_samples=3000, wait=True)
+    client.configure_stream("x", max_samples=1000, wait=True)
     found: list[list[int]] = [[] for _ in range(4)]
 
     def read(mine: list[int]) -> None:
@@ -633,11 +633,12 @@ def test_readers_of_one_stream_share_it(server: RouterServer, client: RouterClie
     for reader in readers:
         reader.start()
     push = server.get_stream_fn("x")
-    for number in range(2000):
+    # Fewer than fit anywhere on the way: nothing may be dropped, however late the readers are.
+    for number in range(900):
         push(number)
     for _ in readers:
         push(None)
     for reader in readers:
         reader.join(20)
-    assert sorted(number for mine in found for number in mine) == list(range(2000))
+    assert sorted(number for mine in found for number in mine) == list(range(900))
     assert all(mine == sorted(mine) for mine in found)

@@ -215,6 +215,18 @@ class RouterServer:
             ClosedError: it was closed; make a new one.
             ForkedError: it was made in another process.
         """
+        if not block:
+            self._start()
+            return
+        try:
+            self._start()
+            while not self._stopped.wait(1.0):
+                pass  # In slices, because Windows does not interrupt a wait without end.
+        except KeyboardInterrupt:
+            _log.info("%s was ended by Ctrl-C", self.name)
+            self.close()
+
+    def _start(self) -> None:
         if os.getpid() != self._pid:
             raise ForkedError("this server was made before a fork; make it in the child process")
         with self._lock:
@@ -237,16 +249,6 @@ class RouterServer:
                 "how to let in only those with a key: docs/how-to/keys.md",
                 self.rpc_endpoint,
             )
-        if block:
-            self._wait_closed()
-
-    def _wait_closed(self) -> None:
-        try:
-            while not self._stopped.wait(1.0):
-                pass  # In slices, because Windows does not interrupt a wait without end.
-        except KeyboardInterrupt:
-            _log.info("%s was ended by Ctrl-C", self.name)
-            self.close()
 
     def close(self) -> None:
         """Stop everything and give the ports back.
