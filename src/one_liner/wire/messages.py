@@ -27,13 +27,16 @@ ROUTE_SEPARATOR: Final = "/"
 MAX_HOPS: Final = 16
 MARKER: Final = "\x01"  # in front of the names that the library itself publishes under
 
+_SIGNATURE: Final = MAGIC + bytes((PROTOCOL_VERSION,))
 _PREFIX = struct.Struct("<2sBBQ")  # magic, version, kind, id
-_REQUEST = struct.Struct("<2sBBQQHBH")  # prefix, client, buffers, hops, length of the path
-_REPLY = struct.Struct("<2sBBQHdf")  # prefix, buffers, timestamp, its error
-_SAMPLE = struct.Struct("<2sBBQHQBdfd")  # prefix (kind: SAMPLE, id: sequence), buffers, origin, encoding, timestamp, …
+_REQUEST = struct.Struct("<3sBQQHBH")  # prefix, client, buffers, hops, length of the path
+_REPLY = struct.Struct("<3sBQHdf")  # prefix, buffers, timestamp, its error
+_SAMPLE = struct.Struct("<3sBQHQBdfd")  # prefix (kind: SAMPLE, id: sequence), buffers, origin, encoding, timestamp, …
 _LONGEST_TOPIC = 4096
 _STAMP = struct.Struct("<df")
-_STAMP_OFFSET = struct.calcsize("<2sBBQHQB")
+_STAMP_OFFSET = struct.calcsize("<3sBQHQB")
+_COPIED_BYTES = 4096  # a body up to this size is copied out of its frame: cheaper than a view of it
+_new = tuple.__new__  # the constructor of a NamedTuple takes 2.4 times as long
 
 
 class Kind(IntEnum):
@@ -75,6 +78,12 @@ class Kind(IntEnum):
     """No sample: a subscriber asked for it, to know that its subscriptions have arrived."""
     BALLAST = 131
     """Nothing: it makes a large sample count for as much as it is heavy, where messages are counted. Twelve bytes."""
+
+
+_FIRST_REPLY: Final = int(Kind.RESULT)
+_VERSION_REPLY: Final = int(Kind.VERSION)
+_FIRST_SAMPLE: Final = int(Kind.SAMPLE)
+_LAST_SAMPLE: Final = int(Kind.MARKER)
 
 
 class Encoding(IntEnum):
@@ -139,16 +148,16 @@ class Request(NamedTuple):
 
     def encode(self) -> list[Buffer]:
         """The frames of this request."""
-        path = self.path.encode()
-        body, buffers = _split(self.body, self.buffers)
-        if len(path) > 0xFFFF:
-            raise LimitError(f"a path of {len(path)} bytes is longer than 65535")
-        head = _REQUEST.pack(
-            MAGIC, PROTOCOL_VERSION, self.kind, self.id, self.client, len(buffers), len(self.trail), len(path)
-        )
-        if self.trail:
-            head += struct.pack(f"<{len(self.trail)}Q", *self.trail)
-        return [head + path + body, *buffers]
+        kind, request_id, client, path, body, buffers, trail = self
+        name = path.encode()
+        if len(name) > 0xFFFF:
+            raise LimitError(f"a path of {len(name)} bytes is longer than 65535")
+        if buffers or len(body) >= OUT_OF_BAND_BYTES:
+            body, buffers = _split(body, buffers)
+        head = _REQUEST.pack(_SIGNATURE, kind, request_id, client, len(buffers), len(trail), len(name))
+        if trail:
+            head += struct.pack(f"<{len(trail)}Q", *trail)
+        return [head + name + body, *buffers]
 
     @classmethod
     def decode(cls, head: bytes, buffers: Sequence[Buffer]) -> Request:
@@ -158,19 +167,21 @@ class Request(NamedTuple):
             VersionMismatchError: the sender speaks another version.
             MalformedError: these bytes are no request.
         """
-        kind, request_id = check_prefix(head)
         try:
-            _, _, _, _, client, count, hops, path_length = _REQUEST.unpack_from(head)
+            signature, kind, request_id, client, count, hops, path_length = _REQUEST.unpack_from(head)
+            if signature != _SIGNATURE:
+                check_prefix(head)
             start = _REQUEST.size + 8 * hops
             end = start + path_length
             trail = struct.unpack_from(f"<{hops}Q", head, _REQUEST.size) if hops else ()
             path = head[start:end].decode()
         except (struct.error, UnicodeDecodeError) as error:
+            check_prefix(head)
             raise MalformedError(f"not a request: {error}") from None
-        if len(head) < end or count != len(buffers) or kind >= Kind.RESULT:
+        if len(head) < end or count != len(buffers) or kind >= _FIRST_REPLY:
             raise MalformedError("not a request: its parts contradict each other")
         body, rest = _join(head, end, buffers)
-        return cls(kind, request_id, client, path, body, rest, trail)
+        return _new(cls, (kind, request_id, client, path, body, rest, trail))
 
 
 class Reply(NamedTuple):
@@ -192,9 +203,10 @@ class Reply(NamedTuple):
 
     def encode(self) -> list[Buffer]:
         """The frames of this reply."""
-        body, buffers = _split(self.body, self.buffers)
-        head = _REPLY.pack(MAGIC, PROTOCOL_VERSION, self.kind, self.id, len(buffers), *self.stamp)
-        return [head + body, *buffers]
+        kind, reply_id, (time, error_s), body, buffers = self
+        if buffers or len(body) >= OUT_OF_BAND_BYTES:
+            body, buffers = _split(body, buffers)
+        return [_REPLY.pack(_SIGNATURE, kind, reply_id, len(buffers), time, error_s) + body, *buffers]
 
     @classmethod
     def decode(cls, head: bytes, buffers: Sequence[Buffer]) -> Reply:
@@ -204,17 +216,16 @@ class Reply(NamedTuple):
             VersionMismatchError: the server speaks another version.
             MalformedError: these bytes are no reply.
         """
-        kind, request_id = check_prefix(head)
-        if kind == Kind.VERSION:
-            raise VersionMismatchError(head[_PREFIX.size :].decode(errors="replace"))
-        try:
-            _, _, _, _, count, time, error_s = _REPLY.unpack_from(head)
-        except struct.error as error:
-            raise MalformedError(f"not a reply: {error}") from None
-        if count != len(buffers) or not Kind.RESULT <= kind < Kind.SAMPLE:
+        if len(head) < _REPLY.size or head[3] == _VERSION_REPLY or not head.startswith(_SIGNATURE):
+            kind, _ = check_prefix(head)
+            if kind == _VERSION_REPLY:
+                raise VersionMismatchError(head[_PREFIX.size :].decode(errors="replace"))
+            raise MalformedError("not a reply: it is too short")
+        _, kind, request_id, count, time, error_s = _REPLY.unpack_from(head)
+        if count != len(buffers) or not _FIRST_REPLY <= kind < _FIRST_SAMPLE:
             raise MalformedError("not a reply: its parts contradict each other")
         body, rest = _join(head, _REPLY.size, buffers)
-        return cls(kind, request_id, Stamp(time, error_s), body, rest)
+        return _new(cls, (kind, request_id, _new(Stamp, (time, error_s)), body, rest))
 
 
 class SampleMessage(NamedTuple):
@@ -242,20 +253,10 @@ class SampleMessage(NamedTuple):
 
     def encode(self, topic: bytes) -> list[Buffer]:
         """The frames of this sample under a topic, which ends in its NUL."""
-        body, buffers = _split(self.body, self.buffers)
-        time, error_s = self.stamp
-        head = _SAMPLE.pack(
-            MAGIC,
-            PROTOCOL_VERSION,
-            self.kind,
-            self.sequence,
-            len(buffers),
-            self.origin,
-            self.encoding,
-            time,
-            error_s,
-            self.wall_time,
-        )
+        kind, sequence, origin, encoding, (time, error_s), wall_time, body, buffers = self
+        if buffers or len(body) >= OUT_OF_BAND_BYTES:
+            body, buffers = _split(body, buffers)
+        head = _SAMPLE.pack(_SIGNATURE, kind, sequence, len(buffers), origin, encoding, time, error_s, wall_time)
         return [topic + head + body, *buffers]
 
     @classmethod
@@ -266,15 +267,14 @@ class SampleMessage(NamedTuple):
             VersionMismatchError: the publisher speaks another version.
             MalformedError: these bytes are no sample.
         """
-        kind, sequence = check_prefix(head, topic_length)
-        try:
-            _, _, _, _, count, origin, encoding, time, error_s, wall = _SAMPLE.unpack_from(head, topic_length)
-        except struct.error as error:
-            raise MalformedError(f"not a sample: {error}") from None
-        if count != len(buffers) or kind not in (Kind.SAMPLE, Kind.FAILURE, Kind.MARKER):
+        if len(head) < topic_length + _SAMPLE.size or not head.startswith(_SIGNATURE, topic_length):
+            check_prefix(head, topic_length)
+            raise MalformedError("not a sample: it is too short")
+        _, kind, sequence, count, origin, encoding, time, error_s, wall = _SAMPLE.unpack_from(head, topic_length)
+        if count != len(buffers) or not _FIRST_SAMPLE <= kind <= _LAST_SAMPLE:
             raise MalformedError("not a sample: its parts contradict each other")
         body, rest = _join(head, topic_length + _SAMPLE.size, buffers)
-        return cls(kind, sequence, origin, encoding, Stamp(time, error_s), wall, body, rest)
+        return _new(cls, (kind, sequence, origin, encoding, _new(Stamp, (time, error_s)), wall, body, rest))
 
 
 def check_prefix(head: bytes, start: int = 0) -> tuple[int, int]:
@@ -323,9 +323,9 @@ def readdressed(head: bytes, reply_id: int, offset_s: float, error_s: float) -> 
         if check_prefix(head)[0] != Kind.VERSION:
             raise MalformedError("not a reply: it is too short")
         return _PREFIX.pack(MAGIC, PROTOCOL_VERSION, Kind.VERSION, reply_id) + head[_PREFIX.size :]
-    magic, version, kind, _, count, time, frame_error_s = _REPLY.unpack_from(head)
+    signature, kind, _, count, time, frame_error_s = _REPLY.unpack_from(head)
     stamp = Stamp(time, frame_error_s).shifted(offset_s, error_s)
-    return _REPLY.pack(magic, version, kind, reply_id, count, *stamp) + head[_REPLY.size :]
+    return _REPLY.pack(signature, kind, reply_id, count, *stamp) + head[_REPLY.size :]
 
 
 def renamed(head: bytes, topic_length: int, topic: bytes, offset_s: float, error_s: float) -> bytes:
@@ -366,6 +366,8 @@ def _split(body: Buffer, buffers: Sequence[Buffer]) -> tuple[Buffer, Sequence[Bu
 
 def _join(head: bytes, start: int, buffers: Sequence[Buffer]) -> tuple[Buffer, Sequence[Buffer]]:
     """Undo `_split`."""
+    if not buffers and len(head) - start <= _COPIED_BYTES:
+        return head[start:], buffers
     if start == len(head) and buffers:
         return buffers[0], buffers[1:]
     return memoryview(head)[start:], buffers
