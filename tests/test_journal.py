@@ -41,7 +41,7 @@ def test_an_answer_is_given_again() -> None:
     assert journal.answer(ANN, 1) is None
     journal.record(ANN, 1, [b"answer", memoryview(b"large")], 0.0)
     assert journal.admit(ANN, 1) is Verdict.ANSWERED
-    assert journal.answer(ANN, 1) == [b"answer", b"large"]
+    assert journal.answer(ANN, 1) == (b"answer", b"large")
     assert journal.answer(BOB, 1) is None
 
 
@@ -116,7 +116,7 @@ def test_what_others_can_change_is_copied() -> None:
     picture = bytearray(b"first")
     journal.record(ANN, 1, [b"head", memoryview(picture)], 0.0, shared=True)
     picture[:] = b"later"
-    assert journal.answer(ANN, 1) == [b"head", b"first"]
+    assert journal.answer(ANN, 1) == (b"head", b"first")
 
 
 def test_what_would_cost_much_to_copy_is_not_kept() -> None:
@@ -177,7 +177,7 @@ def test_nothing_is_new_twice(script: list[tuple[bytes, int, bool]]) -> None:
                 journal.record(peer, number, [b"0123456789"], float(now))
         elif journal.admit(peer, number) is Verdict.ANSWERED:
             assert (peer, number) in new
-            assert journal.answer(peer, number) == [b"0123456789"]
+            assert journal.answer(peer, number) == (b"0123456789",)
     assert len(new) == len(set(new))
 
 

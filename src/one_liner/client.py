@@ -305,7 +305,7 @@ class RouterClient:
         """
         content = [attr_name or "", *check_arguments(f"{obj_name}.{attr_name}", args, kwargs)]
         stamp, value = self._rpc.ask(Kind.CALL, _text(obj_name), content, timeout_s)
-        return (stamp.time, value) if get_timestamp else value
+        return (self._rpc.here(stamp).time, value) if get_timestamp else value
 
     def call_by_name(
         self,
@@ -330,7 +330,7 @@ class RouterClient:
         """
         content = list(check_arguments(call_name, args, kwargs))
         stamp, value = self._rpc.ask(Kind.CALL_NAMED, _text(call_name), content, timeout_s)
-        return (stamp.time, value) if get_timestamp else value
+        return (self._rpc.here(stamp).time, value) if get_timestamp else value
 
     def get(
         self, obj_name: str, attr_name: str, *, timeout_s: float | Literal["default"] | None = _CLIENTS_TIMEOUT

@@ -14,7 +14,8 @@ import zmq
 from one_liner.clock import SYSTEM_CLOCK
 from one_liner.errors import CallTimeoutError, OneLinerError, ServerLostError, ServerRestartedError
 from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link
-from one_liner.transport.sockets import Context, open_socket, receive_rest, send_frames
+from one_liner.rpc.spin import SPIN_S, Spin, cores
+from one_liner.transport.sockets import Context, open_socket, receive, send_frames
 from one_liner.wire.messages import Kind, Reply, Request, asked_of
 
 _SLICE_MS = 50
@@ -26,7 +27,7 @@ _LAST_WORD_S = 0.1
 class Channel:
     """A connection to the server for one call at a time. Has one owner, who may pass it on as a whole."""
 
-    __slots__ = ("_away_since", "_given_up", "_link", "_refusals", "_slice_ms", "_socket", "session", "stale")
+    __slots__ = ("_away_since", "_given_up", "_link", "_refusals", "_slice_ms", "_socket", "_spin", "session", "stale")
 
     session: int | None
     """Of the server that it was made for; None when it is not to be used again."""
@@ -50,6 +51,7 @@ class Channel:
         self._set_slice(_SLICE_MS)
         self.session = link.session
         self._refusals = link.refusals
+        self._spin = Spin(cores())
         self.stale = 0
         self._given_up: set[int] = set()
         self._away_since = math.inf
@@ -100,14 +102,16 @@ class Channel:
 
     def _wait(self, request: Request, deadline: float) -> Reply:
         socket, request_id = self._socket, request.id
-        ask_again = SYSTEM_CLOCK.now() + self._link.heartbeat_s
+        ask_again = math.inf  # once the first slice has passed
         if deadline != math.inf:
             self._set_slice(min(_SLICE_MS, self._remaining_ms(deadline)))
         elif self._slice_ms != _SLICE_MS:
             self._set_slice(_SLICE_MS)
+        if self._spin.pays():
+            self._look_out()
         while True:
             try:
-                head = socket.recv()
+                reply = Reply.decode(*receive(socket))
             except zmq.Again:
                 try:
                     self._look_around(deadline, "was not answered")
@@ -116,15 +120,25 @@ class Channel:
                     if socket.poll(_LAST_ANSWER_MS):
                         continue
                     raise
-                if SYSTEM_CLOCK.now() >= ask_again:
+                now = SYSTEM_CLOCK.now()
+                if now >= ask_again:
                     # The connection may have broken and come back: then the answer went nowhere.
                     self._check_alive("the call may or may not have run", self._follow_up(request, Kind.ASK_AGAIN))
                     ask_again += self._link.heartbeat_s
+                ask_again = min(ask_again, now + self._link.heartbeat_s)
                 continue
-            reply = Reply.decode(head, receive_rest(socket))
             if reply.id == request_id or reply.id == 0:
                 return reply
             self._drop(reply)
+
+    def _look_out(self) -> None:
+        """Wait for a moment without going to sleep."""
+        socket, until = self._socket, SYSTEM_CLOCK.now() + SPIN_S
+        while not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            if SYSTEM_CLOCK.now() > until:
+                self._spin.missed()
+                return
+        self._spin.won()
 
     def _last_word(self, request_id: int, timeout: CallTimeoutError) -> Reply:
         """What the server says of a call that was given up: it tells waiting from running, or has just finished."""
@@ -132,7 +146,7 @@ class Channel:
         while SYSTEM_CLOCK.now() < deadline:
             self._set_slice(self._remaining_ms(deadline))
             try:
-                reply = Reply.decode(self._socket.recv(), receive_rest(self._socket))
+                reply = Reply.decode(*receive(self._socket))
             except zmq.Again:
                 break
             if reply.id == request_id:

@@ -25,6 +25,7 @@ from one_liner.wire.codec import Codec
 from one_liner.wire.faults import error_of
 from one_liner.wire.messages import Kind, Request, Stamp
 
+_RESULT = int(Kind.RESULT)
 _ARGUMENT_NAMES = {
     Kind.CALL: {1: "args", 2: "kwargs"},
     Kind.CALL_NAMED: {0: "args", 1: "kwargs"},
@@ -79,7 +80,7 @@ class RpcClient:
             trail: the servers that this question has passed, where a server asks.
 
         Returns:
-            When the function returned, on our timeline, and what it returned.
+            When the function returned, on the server's timeline (see `here`), and what it returned.
 
         Raises:
             OneLinerError: one of five causes: nobody answers, refused, versions differ, busy or timed out, or the
@@ -87,10 +88,12 @@ class RpcClient:
         """
         if os.getpid() != self._pid:
             raise ForkedError("this client was made before a fork; make a new one in the child process")
+        link = self._link
         limit_s = self._timeout_s if timeout_s == "default" else check_timeout(timeout_s)
         body, buffers = self._encode(kind, content)
         deadline = math.inf if limit_s is None else SYSTEM_CLOCK.now() + limit_s
-        self._link.wait_ready(deadline)
+        if not link.ready:
+            link.wait_ready(deadline)
         channel = self._take()
         try:
             # Numbered once the channel is ours: on each connection the ids grow.
@@ -109,12 +112,15 @@ class RpcClient:
             raise
         self._give_back(channel)
         value = self._codec.decode(reply.body, reply.buffers)
+        if reply.kind == _RESULT:
+            return reply.stamp, value
         if reply.kind == Kind.CANCELLED:
             raise _timed_out(error_of(value), kind, path, content, limit_s)
-        if reply.kind == Kind.RESULT:
-            offset_s, error_s = self._link.offset
-            return reply.stamp.shifted(offset_s, error_s), value
         raise error_of(value)
+
+    def here(self, stamp: Stamp) -> Stamp:
+        """An instant that the server told, on our timeline."""
+        return stamp.shifted(*self._link.offset)
 
     def close(self) -> None:
         """Close all sockets that are not in use; those in use are closed by their callers, who are being told."""

@@ -140,7 +140,7 @@ class Dispatcher:
         args: list[Any],
         kwargs: dict[str, Any],
     ) -> Job:
-        if not all(type(key) is str for key in kwargs):
+        if kwargs and not all(type(key) is str for key in kwargs):
             raise MalformedError("arguments by name need names that are text")
         target = self._exposure.resolve(path, attr_name)
         reads = target.is_property and not args and not kwargs
@@ -210,10 +210,10 @@ class Dispatcher:
 
     def _parts(self, request: Request, types: tuple[type, ...]) -> Any:
         parts = self._codec.decode(request.body, request.buffers)
-        if (
-            not isinstance(parts, list)
-            or len(parts) != len(types)
-            or not all(isinstance(part, kind) for part, kind in zip(parts, types, strict=True))
-        ):
-            raise MalformedError("the parts of this request are not what its kind needs")
-        return parts
+        if type(parts) is list and len(parts) == len(types):
+            for part, kind in zip(parts, types):  # noqa: B905 - as long as each other; being told so costs time
+                if type(part) is not kind and kind is not object:
+                    break
+            else:
+                return parts
+        raise MalformedError("the parts of this request are not what its kind needs")

@@ -18,7 +18,7 @@ import zmq
 from one_liner.clock import Clock
 from one_liner.errors import LimitError, MalformedError, OneLinerError, RouterDownError, ServerLostError
 from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link, State
-from one_liner.transport.sockets import Context, Socket, open_socket, receive_rest, send_frames
+from one_liner.transport.sockets import Context, Socket, open_socket, receive, send_frames
 from one_liner.wire.codec import Buffer
 from one_liner.wire.messages import Kind, Request, asked_of, check_prefix, readdressed
 
@@ -88,8 +88,7 @@ class Forwarder:
 
     def collect(self) -> tuple[Asker, list[Buffer]] | None:
         """The next reply that came back, addressed to whom it is for; None when it is for nobody (any more)."""
-        head = self.socket.recv(zmq.NOBLOCK)
-        buffers = receive_rest(self.socket)
+        head, buffers = receive(self.socket, zmq.NOBLOCK)
         try:
             _, reply_id = check_prefix(head)
         except OneLinerError as error:

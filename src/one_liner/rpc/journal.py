@@ -7,10 +7,10 @@ is still known to have been admitted, and is refused rather than done again.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final
 
 from one_liner.errors import MalformedError
 
@@ -35,10 +35,9 @@ class Verdict(Enum):
     """It was admitted before, and there is no answer here: not yet, or not any more."""
 
 
-class _Entry(NamedTuple):
-    frames: Frames
-    size_bytes: int
-    at: float
+# Key, frames, size in bytes, and when. A plain tuple of plain things: the garbage collector need not look at it, and
+# there may be ten thousand.
+_Entry = tuple[tuple[bytes, int], Frames, int, float]
 
 
 class Journal:
@@ -60,7 +59,8 @@ class Journal:
     ) -> None:
         self._max_peers = max_peers
         self._max_entries, self._max_bytes, self._max_age_s = max_entries, max_bytes, max_age_s
-        self._entries: OrderedDict[tuple[bytes, int], _Entry] = OrderedDict()
+        self._entries: dict[tuple[bytes, int], _Entry] = {}
+        self._by_age: deque[_Entry] = deque()
         self._bytes = 0
         self._highest: OrderedDict[bytes, int] = OrderedDict()
 
@@ -93,35 +93,36 @@ class Journal:
             shared: somebody else may change what is in the frames, as a camera does with the memory of its picture, or
                 they may be a small part of something large. Then they are copied, and not kept where that costs much.
         """
-        size = len(frames[0])
-        for index in range(1, len(frames)):
-            size += memoryview(frames[index]).nbytes
+        if len(frames) == 1 and type(frames[0]) is bytes:
+            size = len(frames[0])
+        else:
+            size = sum(memoryview(frame).nbytes for frame in frames)
+            if shared and any(type(frame) is not bytes for frame in frames):
+                if size > MAX_COPY_BYTES:
+                    return
+                frames = [bytes(frame) for frame in frames]
         if size > self._max_bytes:
             return
-        if shared and any(type(frame) is not bytes for frame in frames):
-            if size > MAX_COPY_BYTES:
-                return
-            frames = [bytes(frame) for frame in frames]
-        before = self._entries.pop((peer, request_id), None)
-        if before is not None:
-            self._bytes -= before.size_bytes
-        self._entries[peer, request_id] = _Entry(frames, size, now)
+        key = (peer, request_id)
+        entry = (key, tuple(frames), size, now)
+        self._entries[key] = entry
+        self._by_age.append(entry)
         self._bytes += size
         self._forget(now)
 
     def answer(self, peer: bytes, request_id: int) -> Frames | None:
         """The answer that was given, if it is still here."""
         entry = self._entries.get((peer, request_id))
-        return None if entry is None else entry.frames
+        return None if entry is None else entry[1]
 
     def _forget(self, now: float) -> None:
-        entries = self._entries
-        while entries:
-            oldest = next(iter(entries.values()))
-            if (
-                len(entries) <= self._max_entries
-                and self._bytes <= self._max_bytes
-                and now - oldest.at <= self._max_age_s
-            ):
+        by_age = self._by_age
+        while by_age:
+            oldest = by_age[0]
+            key, _, size, at = oldest
+            if len(by_age) <= self._max_entries and self._bytes <= self._max_bytes and now - at <= self._max_age_s:
                 return
-            self._bytes -= entries.popitem(last=False)[1].size_bytes
+            by_age.popleft()
+            self._bytes -= size
+            if self._entries.get(key) is oldest:  # Otherwise another answer to the same request has followed.
+                del self._entries[key]

@@ -45,7 +45,7 @@ from one_liner.transport.sockets import (
     is_there,
     monitored_event,
     open_socket,
-    receive_rest,
+    receive,
     send_frames,
     stop_trying,
 )
@@ -80,6 +80,8 @@ class Link:
     """The background thread of a client, and what it knows. All methods may be called from any thread.
 
     Attributes:
+        ready: whether a request may be sent.
+        session: number of the server object that answers; it changes when the server restarts. None before it answered.
         refusals: how often the server has refused us so far. libzmq gives up sockets that were refused, so those that
             are older than the last time have to be replaced.
 
@@ -119,6 +121,8 @@ class Link:
         self._codec, self._clock, self._vouches = codec, clock, vouches
         self._changed = Condition()
         self._state = State.CONNECTING
+        self.ready = False
+        self.session: int | None = None
         self._failure: OneLinerError | None = None
         self._hang_ups = HangUps(str(endpoint), curve)
         self._hello: Hello | None = None
@@ -150,19 +154,9 @@ class Link:
         return self._hello
 
     @property
-    def session(self) -> int | None:
-        """Number of the server object that answers; it changes when the server restarts."""
-        return None if self._hello is None else self._hello.server
-
-    @property
     def offset(self) -> tuple[float, float]:
         """What to add to the server's timestamps to have ours, and the bound of the error, both in seconds."""
         return self._estimator.offset(), self._estimator.error(self._clock.now())
-
-    @property
-    def ready(self) -> bool:
-        """Whether a request may be sent."""
-        return self._state is State.CONNECTED or self._state is State.UNRESPONSIVE
 
     def trouble(self, sent: bool = True) -> OneLinerError | None:
         """Why no answer will come; None while one may.
@@ -336,8 +330,7 @@ class Link:
 
     def _receive(self) -> None:
         try:
-            head = self._socket.recv(zmq.NOBLOCK)
-            reply = Reply.decode(head, receive_rest(self._socket))
+            reply = Reply.decode(*receive(self._socket, zmq.NOBLOCK))
         except zmq.Again:
             return
         except VersionMismatchError as error:
@@ -372,6 +365,7 @@ class Link:
             self._fail_answers(ServerLostError(f"{self.endpoint} was restarted"))
         self._estimator.update(sent, reply.stamp.time, now)
         self._hello = hello
+        self.session = hello.server
         self._enter(State.CONNECTED, even_if_same=restarted)
 
     def _watch(self, event: int, value: int) -> None:
@@ -443,6 +437,7 @@ class Link:
             if self._state is State.CLOSED or (state is self._state and not even_if_same):
                 return
             self._state = state
+            self.ready = state in (State.CONNECTED, State.UNRESPONSIVE)
             self._changed.notify_all()
         _log.debug("%s is %s", self.endpoint, state)
         for listener in tuple(self._listeners):

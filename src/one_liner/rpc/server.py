@@ -49,7 +49,7 @@ from one_liner.transport.sockets import (
     Socket,
     closing_on_error,
     open_socket,
-    receive_rest,
+    receive,
     receive_with_key,
     send_frames,
 )
@@ -258,8 +258,7 @@ class RpcServer:
             peer = router.recv()
         else:
             peer, key = receive_with_key(router)
-        head = router.recv()
-        buffers = receive_rest(router)
+        head, buffers = receive(router)
         if peer == self._door_id:
             while self._errands:
                 self._errands.popleft()()
@@ -305,7 +304,7 @@ class RpcServer:
 
     def _take(self, request: Request, peer: bytes, term: int) -> bool:
         """Have a request carried out, here or elsewhere, once. False when this thread was overtaken meanwhile."""
-        if peer.startswith(b"\0"):
+        if peer[0] == 0:
             # Libzmq has named this connection: it has no name of its own, or has just lost it to the one that follows
             # it. What is asked here could not be asked after there.
             raise MalformedError("a request that acts needs a connection with a routing id")
@@ -321,7 +320,8 @@ class RpcServer:
             check_trail(request.trail, self._server, self._name, request.path)
         if self._forward(peer, request):
             return True
-        return self._run(self._dispatcher.job(request, peer, self._clock.now()), peer, term)
+        now = self._clock.now()
+        return self._run(self._dispatcher.job(request, peer, now), peer, term, now)
 
     def _check_room(self, client: int) -> None:
         """Refuse one more call where too many run or wait.
@@ -430,10 +430,10 @@ class RpcServer:
         job = Job(None, 0, target.where, who, target.lane, act)
         self._workshop.perform(job)
 
-    def _run(self, job: Job, peer: bytes, term: int) -> bool:
+    def _run(self, job: Job, peer: bytes, term: int, now: float) -> bool:
         """Carry a job out. False when this thread was overtaken meanwhile."""
         key = (peer, job.id)
-        job.since = self._clock.now()
+        job.since = now
         self._active[key] = job
         frames = self._workshop.carry_out(job, term)
         if frames is None:
@@ -444,8 +444,8 @@ class RpcServer:
 
     def _answer(self, peer: bytes, request_id: int, frames: list[Buffer], *, shared: bool = True) -> None:
         """Give an answer, and keep it in case it gets lost."""
-        self._journal.record(peer, request_id, frames, self._clock.now(), shared=shared)
         self._send(peer, frames)
+        self._journal.record(peer, request_id, frames, self._clock.now(), shared=shared)
 
     def _hand_in(self, job: Job, frames: list[Buffer]) -> None:
         """Have the leader send an answer that was made elsewhere."""

@@ -66,7 +66,7 @@ class Workshop:
         """
         lane = job.lane
         if lane is not None:
-            if not lane.enter(job, self._clock.now()):
+            if not lane.enter(job, job.since):
                 return None
             if lane.home is not None or lane.own_thread:
                 self.resume(lane, job)

@@ -22,7 +22,7 @@ from one_liner.transport.sockets import (
     is_there,
     monitored_event,
     open_socket,
-    receive_rest,
+    receive,
     stop_trying,
 )
 from one_liner.wire.codec import Buffer
@@ -139,10 +139,10 @@ class Intake:
         self._hear()
         for _ in range(_BATCH):
             try:
-                head = self.socket.recv(zmq.NOBLOCK)
+                message = receive(self.socket, zmq.NOBLOCK)
             except zmq.Again:
                 return
-            yield head, receive_rest(self.socket)
+            yield message
 
     def close(self) -> None:
         """Close the sockets."""

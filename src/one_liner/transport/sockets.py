@@ -178,16 +178,23 @@ def receive_with_key(router: Socket) -> tuple[bytes, str | None]:
         return frame.bytes, None
 
 
-def receive_rest(socket: Socket) -> list[Buffer]:
-    """The frames that follow the first one of a message, uncopied; an empty list when there are none."""
-    if not socket.getsockopt(zmq.RCVMORE):
-        return []
-    frames: list[Buffer] = []
-    while True:
+def receive(socket: Socket, flags: int = 0) -> tuple[bytes, list[Buffer]]:
+    """The next message, or what is left of it: its first frame copied, those behind it not.
+
+    Whether more follows is read off the frame: asking the socket for it takes longer than receiving the frame.
+
+    Raises:
+        zmq.Again: there is none (yet).
+    """
+    frame = socket.recv(flags, copy=False)
+    head = frame.bytes
+    if not frame.more:
+        return head, []
+    rest: list[Buffer] = []
+    while frame.more:
         frame = socket.recv(copy=False)
-        frames.append(frame.buffer)
-        if not frame.more:
-            return frames
+        rest.append(frame.buffer)
+    return head, rest
 
 
 def send_frames(socket: Socket, frames: list[Buffer], flags: int = 0) -> None:

@@ -1,0 +1,51 @@
+"""Whether to look out for an answer for a moment before going to sleep until it comes.
+
+To wake a sleeping thread takes longer than all the rest of a small call. Looking out costs a core for as long, which is
+a waste where the answer takes longer anyway, and worse where the server needs that core. So every miss doubles the
+number of calls that go to sleep at once, and every answer that came in time halves it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+SPIN_S: Final = 120e-6  # About two small calls: what has not come by then is not a small call.
+_MAX_PAUSE: Final = 1023
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Spin:
+    """The habit of one caller. Not for several threads at once.
+
+    Args:
+        cores: how many this process may use; with a single one, whoever looks out keeps the answer from being made.
+    """
+
+    __slots__ = ("_enabled", "_pause", "_skip")
+
+    def __init__(self, cores: int) -> None:
+        self._enabled = cores > 1
+        self._pause = 0
+        self._skip = 0
+
+    def pays(self) -> bool:
+        """Whether to look out this time."""
+        if self._skip:
+            self._skip -= 1
+            return False
+        return self._enabled
+
+    def won(self) -> None:
+        """The answer came while we looked out."""
+        self._pause >>= 1
+
+    def missed(self) -> None:
+        """It did not."""
+        self._pause = self._skip = min(2 * self._pause + 1, _MAX_PAUSE)

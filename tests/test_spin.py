@@ -1,0 +1,46 @@
+"""When it pays to look out for an answer instead of sleeping until it comes."""
+
+from __future__ import annotations
+
+from one_liner.rpc.spin import Spin
+
+
+def looks(spin: Spin, calls: int, *, quick: bool) -> int:
+    """How often a caller looks out in so many calls whose answers are quick, or are not."""
+    count = 0
+    for _ in range(calls):
+        if spin.pays():
+            count += 1
+            if quick:
+                spin.won()
+            else:
+                spin.missed()
+    return count
+
+
+def test_with_quick_answers_it_always_pays() -> None:
+    assert looks(Spin(2), 1000, quick=True) == 1000
+
+
+def test_with_slow_answers_it_soon_does_not() -> None:
+    spin = Spin(8)
+    assert looks(spin, 2000, quick=False) <= 11
+    assert looks(spin, 100_000, quick=False) <= 100_000 // 1024 + 1, "one call in a thousand finds out"
+
+
+def test_it_finds_its_way_back() -> None:
+    spin = Spin(2)
+    looks(spin, 10_000, quick=False)
+    assert looks(spin, 1024, quick=True) >= 1
+    assert looks(spin, 1000, quick=True) == 1000, "a single quick answer opens the way"
+
+
+def test_one_miss_costs_one_call() -> None:
+    spin = Spin(2)
+    spin.missed()
+    assert not spin.pays()
+    assert spin.pays()
+
+
+def test_on_a_single_core_it_never_pays() -> None:
+    assert looks(Spin(1), 1000, quick=True) == 0
