@@ -16,6 +16,7 @@ import pytest
 
 from one_liner import RouterClient, RouterServer
 from one_liner.errors import NoServerError, OneLinerError, ServerLostError, TransportError
+from one_liner.rpc.link import State
 from tests.conftest import poll_until
 
 HEARTBEAT_S = 0.2
@@ -318,6 +319,23 @@ def test_every_change_of_state_is_seen_once(protocol: str, tmp_path_factory: pyt
             poll_until(lambda: client.state == "lost")
         poll_until(lambda: len(states) == 5)
     assert states[:5] == ["connecting", "connected", "lost", "connected", "lost"]
+
+
+def test_whoever_begins_to_listen_while_the_state_changes_ends_with_the_true_one(client: RouterClient) -> None:
+    link, heard = client._link, list[State]()
+    changing = threading.Thread(target=link._enter, args=(State.UNRESPONSIVE,))
+
+    def listener(state: State) -> None:
+        if not heard and not changing.ident:
+            changing.start()
+            changing.join(0.2)  # It may try to overtake us, and has to wait.
+        heard.append(state)
+
+    link.listen(listener)
+    changing.join()
+    link._enter(State.CONNECTED)
+    link.unlisten(listener)
+    assert heard == [State.CONNECTED, State.UNRESPONSIVE, State.CONNECTED]
 
 
 def test_the_offset_of_the_clocks_is_known(client: RouterClient) -> None:

@@ -204,7 +204,6 @@ class RouterClient:
             changes.close()
 
         self._link.listen(changes.put)
-        changes.put(self._link.state)
         return self._keep(Callback("state", callback, changes.get, stop))
 
     def wait_until_connected(self, timeout_s: float | None = None) -> None:

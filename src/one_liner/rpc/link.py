@@ -233,13 +233,19 @@ class Link:
         self._doorbell.ring()
 
     def listen(self, listener: Callable[[State], None]) -> None:
-        """Have `listener` called, on the link's thread, at every change of the state and at every restart."""
-        self._listeners.append(listener)
+        """Have `listener` called with the state: now, at every change and at every restart, each once and in order.
+
+        It has to return at once; changes wait for it.
+        """
+        with self._changed:
+            self._listeners.append(listener)
+            listener(self._state)
 
     def unlisten(self, listener: Callable[[State], None]) -> None:
-        """Undo `listen`."""
-        if listener in self._listeners:
-            self._listeners.remove(listener)
+        """Undo `listen`. It is not called any more when this returns."""
+        with self._changed:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
 
     def close(self) -> None:
         """Stop the thread and close its sockets; every waiter gets a `ClosedError`."""
@@ -439,9 +445,10 @@ class Link:
             self._state = state
             self.ready = state in (State.CONNECTED, State.UNRESPONSIVE)
             self._changed.notify_all()
+            # Under the lock: whoever begins to listen meanwhile hears of this change once, and of the state it ends in.
+            for listener in tuple(self._listeners):
+                listener(state)
         _log.debug("%s is %s", self.endpoint, state)
-        for listener in tuple(self._listeners):
-            listener(state)
 
     def _connect(self) -> tuple[Socket, Socket | None]:
         local = self.endpoint.protocol == "inproc"

@@ -194,7 +194,6 @@ class RouterRelay:
         self._thread = Thread(target=self._run, name=f"one_liner router {prefix}", daemon=True)
         link.listen(self._on_state)
         self._thread.start()
-        self._on_state(link.state)
 
     def close(self) -> None:
         """Stop the thread and close its sockets."""
