@@ -30,6 +30,7 @@ from one_liner.errors import (
     NotReceivedError,
     RemoteError,
     RouterDownError,
+    ServerClosedError,
     ServerLostError,
     ServerRestartedError,
     UnknownObjectError,
@@ -702,6 +703,30 @@ def test_ctrl_c_ends_the_wait_at_once_and_withdraws_what_has_not_begun(
         finally:
             child.kill()
             child.communicate(timeout=5)
+
+
+# --- the end of a server ---------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_closes_tells_each_caller_what_became_of_its_call(
+    server: RouterServer, raw: Raw, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What libzmq has received for a caller is forgotten when the connection ends: so it must not end at once."""
+    monkeypatch.setattr("one_liner.rpc.server._LAST_WORDS_S", 0.9)
+    raw.call(1, "slow")
+    assert counter.begun.wait(PATIENCE_S)
+    raw.call(2, "bump")
+    poll_until(lambda: len(server.running_calls()) == 2)
+    closing = in_background(server.close)
+    poll_until(lambda: server._rpc._leaving)
+    raw.call(3, "bump")
+    told = dict(raw.hear() for _ in range(3))
+    closing.result(PATIENCE_S)
+    assert all(isinstance(error, ServerClosedError) for error in told.values())
+    assert "may or may not have run" in str(told[1])
+    assert "did not run" in str(told[2])
+    assert "did not run" in str(told[3])
+    assert counter.count == 1
 
 
 # --- floods ----------------------------------------------------------------------------------------------------------

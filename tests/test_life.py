@@ -193,7 +193,7 @@ def test_close_with_everything_stuck_at_once(server: RouterServer, client: Route
         assert timed(server.close) < CLOSE_S
         for thread, outcome in outcomes:
             thread.join(PATIENCE_S)
-            assert isinstance(outcome[0], ConnectionError)
+            assert isinstance(outcome[0], ServerClosedError)
     finally:
         for device in (*devices, ticking):
             device.go.set()

@@ -86,6 +86,11 @@ class Forwarder:
         """Whether somebody waits for an answer from there."""
         return asker in self._asked.values() or any(item[1] == asker for item in self._parked)
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether anybody waits for an answer from there."""
+        return bool(self._asked or self._parked)
+
     def collect(self) -> tuple[Asker, list[Buffer]] | None:
         """The next reply that came back, addressed to whom it is for; None when it is for nobody (any more)."""
         head, buffers = receive(self.socket, zmq.NOBLOCK)

@@ -8,6 +8,7 @@ as errands, and the leader is woken through an inproc door of the same ROUTER: s
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections import deque
 from collections.abc import Callable
@@ -58,6 +59,7 @@ from one_liner.wire.messages import MAX_HOPS, ROUTE_SEPARATOR, Kind, Reply, Requ
 
 Notice = Callable[[Request, bytes], None]
 _STOP_TIMEOUT_S: Final = 1.0
+_LAST_WORDS_S: Final = 0.3  # how long a closing server's last answers may take to be read
 _LOOK_AFTER_MS: Final = 250  # how often requests that wait for a hop are looked after
 MAX_VOUCHED: Final = 1000
 MAX_HEARTBEAT_S: Final = 60.0
@@ -140,6 +142,7 @@ class RpcServer:
         self._look_after = 0.0
         self._workshop = Workshop(f"rpc {self._bound.endpoint}", self._lead, self._hand_in, codec, clock)
         self._closing = False  # the leader is to stop, because of `close` or because the context is terminated
+        self._leaving = False  # nothing is begun any more; the last answers are on their way
         self._closed = False
         self._running = False
         self._released = Event()
@@ -169,13 +172,13 @@ class RpcServer:
 
     def add_forwarder(self, forwarder: Forwarder) -> None:
         """Open a way to another server, under `forwarder.name`."""
-        forwarder.link.listen(lambda _: self._leave_errand(lambda: self._refresh(forwarder)))
 
         def add() -> None:
             self._forwarders[forwarder.name] = forwarder
             self._poller = None
 
         self._leave_errand(add)
+        forwarder.link.listen(lambda _: self._leave_errand(lambda: self._refresh(forwarder)))
 
     def remove_forwarder(self, forwarder: Forwarder) -> None:
         """Close the way; whoever waits for an answer from there is told. Waits until it is closed."""
@@ -202,9 +205,10 @@ class RpcServer:
             return
         self._closed = self._closing = True
         if self._running:
+            deadline = SYSTEM_CLOCK.now() + _STOP_TIMEOUT_S
             self._leave_errand(lambda: None)
             self._released.wait(_STOP_TIMEOUT_S)
-            self._workshop.stop(_STOP_TIMEOUT_S)
+            self._workshop.stop(max(0.0, deadline - SYSTEM_CLOCK.now()))
         else:
             self._release()
         with self._door_lock:
@@ -308,6 +312,8 @@ class RpcServer:
             # Libzmq has named this connection: it has no name of its own, or has just lost it to the one that follows
             # it. What is asked here could not be asked after there.
             raise MalformedError("a request that acts needs a connection with a routing id")
+        if self._leaving:
+            raise ServerClosedError(f"{self.endpoint} was closed; the call did not run")
         verdict = self._journal.admit(peer, request.id)
         if verdict is not Verdict.NEW:
             asker = Asker(peer, request.id)
@@ -528,16 +534,31 @@ class RpcServer:
         self._released.set()
 
     def _say_goodbye(self) -> None:
+        asked = any(forwarder.is_asked for forwarder in self._forwarders.values())
+        somebody_waits = bool(self._active) or asked or bool(self._router.poll(0))
         for (peer, _), job in tuple(self._active.items()):
             begun = job.lane is None or not job.lane.withdraw(job)
             fate = "may or may not have run to its end" if begun else "did not run"
             error = ServerClosedError(f"{self.endpoint} was closed; {job.where} {fate}")
-            self._send(peer, error_reply(job.id, error, self._codec, self._clock, job.where))
+            self._answer(peer, job.id, error_reply(job.id, error, self._codec, self._clock, job.where))
         self._active.clear()
-        for forwarder in self._forwarders.values():
-            self._abandon(forwarder)
+        while self._forwarders:
+            self._abandon(self._forwarders.popitem()[1])
         for heart in self._sessions.hearts() - {b""}:
             self._send(heart, Reply(Kind.GOODBYE, 0, Stamp(self._clock.now()), b"\xc0").encode())
+        if somebody_waits:
+            self._linger()
+
+    def _linger(self) -> None:
+        """Keep the connections a little longer, and turn away what still comes.
+
+        A caller's socket forgets what it has received, and nobody has read yet, as soon as its connection ends.
+        """
+        self._leaving = True
+        self._notices[Kind.HEARTBEAT] = lambda request, peer: None  # So that nobody takes this server for alive.
+        deadline = SYSTEM_CLOCK.now() + _LAST_WORDS_S
+        while (left_s := deadline - SYSTEM_CLOCK.now()) > 0 and self._router.poll(math.ceil(1000 * left_s)):
+            self._receive(0)
 
 
 def read_heartbeat(parts: Any) -> tuple[str, float, dict[int, str]]:
