@@ -36,8 +36,9 @@ from one_liner.rpc.rules import RuleBook
 from one_liner.rpc.server import RpcServer
 from one_liner.rpc.sessions import Sessions
 from one_liner.rpc.warden import Warden
+from one_liner.streams.bookkeeper import LEDGER, Bookkeeper
 from one_liner.streams.configuration import StreamConfigurations
-from one_liner.streams.registry import Stream, StreamKind, StreamRegistry
+from one_liner.streams.registry import OWN, Stream, StreamKind, StreamRegistry
 from one_liner.streams.relay import StreamRelay
 from one_liner.streams.schedule import check_frequency
 from one_liner.streams.sources import AttributeSource, FunctionSource, Source, return_type_of, text_of
@@ -196,6 +197,7 @@ class RouterServer:
         self._push = self._fanout.publisher()
         self._warden = Warden(self._exposure, self._rules, self._leases, self._sessions, self._clock, self._rpc.perform)
         self._tickers = Tickers(self._registry, self._fanout, self._rpc, self._clock)
+        self._bookkeeper = Bookkeeper(self._registry, self._fanout, self._context, self._codec, self._id, self._clock)
         with closing_on_error(self):
             for call_name, call in wanted.named_calls.items():
                 self.add_named_call(call_name, **call.arguments())
@@ -240,6 +242,7 @@ class RouterServer:
             self._fanout.run()
             self._rpc.run()
             self._tickers.run()
+            self._bookkeeper.run()
         _log.info("%s serves calls at %s and streams at %s", self.name, self.rpc_endpoint, self.broadcast_endpoint)
         if self._guard is not None and not self._guard.clients:
             _log.warning("%s lets nobody in: no client is allowed yet", self.name)
@@ -275,6 +278,7 @@ class RouterServer:
 
     def _stop(self, hops: list[Hop]) -> None:
         self._tickers.close(_CLOSE_STREAMS_S)
+        self._bookkeeper.close()
         for stream in self._registry.all():
             stream.retire()
             if stream.feeder is not None:
@@ -829,6 +833,10 @@ class RouterServer:
 
     def _check_addable(self, stream: Stream) -> None:
         self._check_open()
+        if stream.name.startswith(OWN):
+            raise ConfigurationError(
+                f"names of streams that begin with {OWN!r} are the server's own, not {stream.name!r}"
+            )
         prefix, separator, _ = stream.name.partition(ROUTE_SEPARATOR)
         if separator and prefix in self._cascade:
             raise ConfigurationError(f"streams named {prefix}/… are those of router {prefix!r}")
@@ -914,7 +922,7 @@ class RouterServer:
         name, separator, _token = path.partition(MARKER)
         if not separator:
             raise MalformedError("this is no marker")
-        stream = self._registry.find(name)
+        stream = self._bookkeeper.stream if name == LEDGER else self._registry.find(name)
         if stream is not None and stream.repeat(topic_of(path)):
             return
         now = Stamp(self._clock.now())

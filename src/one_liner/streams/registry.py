@@ -23,6 +23,8 @@ from one_liner.wire.messages import ROUTE_SEPARATOR, Kind, SampleMessage, Stamp,
 from one_liner.wire.serializers import Serializer
 
 MAX_NAME: Final = 200
+OWN: Final = ":"
+"""In front of the names of those streams that a server publishes about itself."""
 _MAX_REMEMBERED: Final = 10_000  # names of removed streams; clients may make them up
 Send = Callable[[list[Buffer]], bool]
 
@@ -176,6 +178,11 @@ class Stream:
             send, (head, *buffers) = self._last
             return send([renamed(bytes(head), len(self.topic), topic, 0.0, 0.0), *buffers])
 
+    def forget(self) -> None:
+        """Repeat nothing before there is a new sample: the last one is out of date."""
+        with self._lock:
+            self._last = None
+
     def continue_from(self, sequence: int) -> None:
         """Go on counting where a stream of this name stopped."""
         with self._lock:
@@ -186,6 +193,11 @@ class Stream:
         with self._lock:
             self._removed = True
             return self._sequence
+
+    def account(self) -> dict[str, Any]:
+        """What became of its samples so far: all counters of one instant."""
+        with self._lock:
+            return {**self.ledger.summary(), "overruns": self.overruns}
 
     def configuration(self) -> StreamConfiguration:
         """What can be said of it now."""
@@ -324,6 +336,10 @@ class StreamRegistry:
         self._by_frequency = {frequency: tuple(streams) for frequency, streams in grouped.items()}
 
     def _unknown(self, name: str) -> OneLinerError:
+        if name.startswith(OWN):
+            return UnknownStreamError(
+                f"{name!r} is none that can be changed: a server's own runs while somebody listens"
+            )
         return UnknownStreamError(f"no stream {name!r}; there are: {', '.join(sorted(self._streams)) or 'none'}")
 
 
