@@ -258,6 +258,35 @@ def test_ledger_of_some_streams(capsys: pytest.CaptureFixture[str]) -> None:
     assert counters["broken"]["produced"] == 0
 
 
+def test_ledger_follows_a_server_and_those_behind_it(capsys: pytest.CaptureFixture[str]) -> None:
+    from one_liner.server import RouterServer
+
+    with (
+        RouterServer(rpc_port=0, broadcast_port=0) as north,
+        RouterServer(rpc_port=0, broadcast_port=0) as server,
+    ):
+        north.run()
+        server.run()
+        server.add_router("north", rpc_port=north.rpc_port)
+        north.get_stream_fn("far")(1)
+        push = server.get_stream_fn("near")
+        push(1)
+        push(2)
+        follow = ["ledger", "--follow", "--seconds", "4", "--server", server.rpc_endpoint]
+        assert main([*follow, "--json"]) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert len(lines) >= 2
+        assert {name: row["produced"] for name, row in lines[-1].items()} == {"near": 2, "north/far": 1}
+        assert main([*follow, "north/far"]) == 0
+        shown = capsys.readouterr().out
+        assert "north/far" in shown
+        assert "near" not in shown
+        assert main(["watch", ":ledger", "north/:ledger", "--count", "1", "--server", server.rpc_endpoint]) == 0
+        assert "north/:ledger #" in capsys.readouterr().out
+        assert main(["ledger", "--follow", "nrth/far", "--server", server.rpc_endpoint]) == 1
+        assert "did you mean 'north/far'?" in capsys.readouterr().err
+
+
 def test_a_server_with_nothing_to_tell(capsys: pytest.CaptureFixture[str]) -> None:
     from one_liner.server import RouterServer
 

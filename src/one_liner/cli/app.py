@@ -13,9 +13,10 @@ from typer.main import get_command
 from one_liner.cli.call import call, get_attribute, set_attribute
 from one_liner.cli.demo.command import demo
 from one_liner.cli.keys import keys_app
+from one_liner.cli.ledger import ledger
 from one_liner.cli.listing import ls
 from one_liner.cli.serve.command import serve
-from one_liner.cli.state import leases, ledger, running
+from one_liner.cli.state import leases, running
 from one_liner.cli.switch import disable, enable
 from one_liner.cli.watch import watch
 from one_liner.errors import (

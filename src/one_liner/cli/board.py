@@ -176,12 +176,14 @@ def configurations(client: RouterClient) -> dict[str, dict[str, Any]]:
 def existing(known: Iterable[str], names: Sequence[str]) -> list[str]:
     """The streams that are meant: those that were named, each once, or all.
 
+    A server does not list its own streams, such as `:ledger`; they are there.
+
     Raises:
         UnknownStreamError: the server has no such stream; the message has names that are close.
     """
     known = list(known)
     for name in names:
-        if name not in known:
+        if name not in known and name.rpartition("/")[2] != ":ledger":
             close = get_close_matches(name, known, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known) or 'none'}"
             raise UnknownStreamError(f"no stream {name!r}; {hint}")

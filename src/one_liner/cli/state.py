@@ -1,15 +1,13 @@
-"""`one-liner ledger`, `running` and `leases`: how a server is doing."""
+"""`one-liner running` and `leases`: what a server is doing, and who has control."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Any
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
-from one_liner.cli.board import configurations, existing
 from one_liner.cli.call import JsonOption
 from one_liner.cli.connection import (
     DEFAULT_SERVER,
@@ -22,33 +20,7 @@ from one_liner.cli.connection import (
 from one_liner.cli.listing import show
 from one_liner.cli.values import to_json
 
-_COUNTERS = ("produced", "published", "failed", "skipped_late", "skipped_busy", "overruns")
-_BAD_COUNTERS = frozenset(_COUNTERS) - {"produced", "published"}
-_HOLDER = "last_holder"
 _OUR_QUESTION = "server.running_calls"
-
-
-def ledger(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Names of streams; all of them if none.")
-    ] = None,
-    server: ServerOption = DEFAULT_SERVER,
-    timeout: TimeoutOption = None,
-    keys: KeysOption = None,
-    server_key: ServerKeyOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Where the samples of streams went at their producers: made, published, failed, skipped."""
-    with connect(server, timeout, keys, server_key) as client:
-        known = configurations(client)
-    chosen = existing(known, names or [])
-    counters = {name: {key: known[name][key] for key in (*_COUNTERS, _HOLDER)} for name in chosen}
-    if json:
-        print(to_json(counters, indent=2))
-    elif counters:
-        show(_ledger_table(counters))
-    else:
-        print("this server has no streams")
 
 
 def running(
@@ -94,30 +66,11 @@ def _without_ours(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [one for one in calls if one is not ours]
 
 
-def _ledger_table(counters: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = _table("stream")
-    for counter in _COUNTERS:
-        table.add_column(counter.replace("_", " "), justify="right")
-    table.add_column(_HOLDER.replace("_", " "), overflow="fold")
-    for name, row in counters.items():
-        cells = [
-            Text(str(row[counter]), "yellow" if row[counter] and counter in _BAD_COUNTERS else "")
-            for counter in _COUNTERS
-        ]
-        table.add_row(Text(name), *cells, Text(row[_HOLDER] or "–"))
-    return table
-
-
 def _times_table(what: str, rows: Iterable[tuple[str, str, float]]) -> Table:
-    table = _table(what)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(what, overflow="fold")
     table.add_column("who", overflow="fold")
     table.add_column("for", justify="right")
     for name, who, for_s in rows:
         table.add_row(Text(name), Text(who), f"{for_s:.1f} s")
-    return table
-
-
-def _table(first: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(first, overflow="fold")
     return table

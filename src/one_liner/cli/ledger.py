@@ -1,0 +1,141 @@
+"""`one-liner ledger`: where the samples of streams went at their producers, once or for as long as one likes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from one_liner.cli.board import configurations, existing
+from one_liner.cli.call import JsonOption
+from one_liner.cli.connection import (
+    DEFAULT_SERVER,
+    KeysOption,
+    ServerKeyOption,
+    ServerOption,
+    TimeoutOption,
+    connect,
+)
+from one_liner.cli.listing import show
+from one_liner.cli.values import to_json
+from one_liner.client import RouterClient
+from one_liner.errors import NoDataError
+
+_COUNTERS = ("produced", "published", "failed", "skipped_late", "skipped_busy", "overruns")
+_BAD_COUNTERS = frozenset(_COUNTERS) - {"produced", "published"}
+_HOLDER = "last_holder"
+_STREAM = ":ledger"
+_LOOK_EVERY_S = 0.05
+
+Counters = Mapping[str, Mapping[str, Any]]
+
+
+def ledger(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Names of streams; all of them if none.")
+    ] = None,
+    server: ServerOption = DEFAULT_SERVER,
+    timeout: TimeoutOption = None,
+    keys: KeysOption = None,
+    server_key: ServerKeyOption = None,
+    json: JsonOption = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on, once per second, until Ctrl-C.")] = False,
+    seconds: Annotated[float | None, typer.Option(metavar="S", help="With --follow: end after so many.")] = None,
+) -> None:
+    """Where the samples of streams went at their producers: made, published, failed, skipped."""
+    with connect(server, timeout, keys, server_key) as client:
+        known = configurations(client)
+        chosen = existing(known, names or [])
+        if follow:
+            _follow(client, chosen if names else None, seconds, json)
+            return
+    counters = {name: _row(known[name]) for name in chosen}
+    if json:
+        print(to_json(counters, indent=2))
+    elif counters:
+        show(_table(counters))
+    else:
+        print("this server has no streams")
+
+
+def _follow(client: RouterClient, names: Sequence[str] | None, seconds: float | None, json: bool) -> None:
+    end = float("inf") if seconds is None else time.perf_counter() + seconds
+    ledgers = _ledgers(client, names, end)
+    try:
+        if json:
+            for counters in ledgers:
+                print(to_json(counters), flush=True)
+        elif sys.stdout.isatty():
+            with Live(console=Console(), auto_refresh=False, vertical_overflow="ellipsis") as live:
+                for counters in ledgers:
+                    live.update(_table(counters), refresh=True)
+        else:
+            for counters in ledgers:
+                show(_table(counters))
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        pass
+
+
+def _ledgers(client: RouterClient, names: Sequence[str] | None, end: float) -> Iterator[Counters]:
+    """The counters of all that was chosen, each time that a server has published them anew."""
+    prefixes = list(_prefixes(client.describe()))
+    for prefix in prefixes:
+        client.configure_stream(prefix + _STREAM, "cache")
+    counters: dict[str, dict[str, Any]] = {}
+    state = client.state
+    while time.perf_counter() < end:
+        if client.state != state:
+            state = client.state
+            print(f"one-liner: the server is {state}", file=sys.stderr, flush=True)
+        news = False
+        for prefix in prefixes:
+            try:
+                streams = client.get_stream(prefix + _STREAM).data["streams"]
+            except NoDataError:
+                continue
+            counters = {name: row for name, row in counters.items() if not _is_of(name, prefix, prefixes)}
+            counters |= {prefix + name: _row(row) for name, row in streams.items()}
+            news = True
+        if news:
+            yield {name: row for name, row in sorted(counters.items()) if names is None or name in names}
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _prefixes(server: Any, prefix: str = "") -> Iterator[str]:
+    """Of every server that can be reached: of this one none, and those of its routers."""
+    yield prefix
+    for name, router in server.routers.items():
+        if hasattr(router, "routers"):  # One that is down is not described.
+            yield from _prefixes(router, f"{prefix}{name}/")
+
+
+def _is_of(name: str, prefix: str, prefixes: Sequence[str]) -> bool:
+    """Whether a stream is one of the server with this prefix, and of none behind it."""
+    return max((one for one in prefixes if name.startswith(one)), key=len) == prefix
+
+
+def _row(counted: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: counted[key] for key in (*_COUNTERS, _HOLDER)}
+
+
+def _table(counters: Counters) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("stream", overflow="fold")
+    for counter in _COUNTERS:
+        table.add_column(counter.replace("_", " "), justify="right")
+    table.add_column(_HOLDER.replace("_", " "), overflow="fold")
+    for name, row in counters.items():
+        cells = [
+            Text(str(row[counter]), "yellow" if row[counter] and counter in _BAD_COUNTERS else "")
+            for counter in _COUNTERS
+        ]
+        table.add_row(Text(name), *cells, Text(row[_HOLDER] or "–"))
+    return table
