@@ -53,7 +53,10 @@ class MissingExtraError(OneLinerError, ImportError):
 
 
 class PortInUseError(ConfigurationError):
-    """The address to bind is taken; nothing stays bound."""
+    """The address to bind is taken; nothing stays bound.
+
+    `details` have the `endpoint` and, where the system tells who has it, `pid` and `program`.
+    """
 
     code = "port_in_use"
 

@@ -21,9 +21,11 @@ from threading import Thread, current_thread
 from typing import Any, Final
 
 from one_liner.clock import SYSTEM_CLOCK
-from one_liner.errors import ClosedError, ConfigurationError, PortInUseError
+from one_liner.errors import ClosedError, ConfigurationError
 from one_liner.testing.faults import BOTH, DIRECTIONS, TO_CLIENT, TO_SERVER, Cut, Fault, Freeze, TimedFault
 from one_liner.testing.way import Dialogue, Injection, Record, Struck, Way
+from one_liner.transport.endpoints import Endpoint
+from one_liner.transport.tenant import port_in_use
 
 Address = tuple[str, int]
 _CHUNK: Final = 1 << 18
@@ -81,7 +83,7 @@ class Gate:
         except OSError as error:
             bound.close()
             if error.errno == errno.EADDRINUSE:
-                raise PortInUseError(f"{here[0]}:{here[1]} is in use by another program or server") from None
+                raise port_in_use(Endpoint.of("tcp", *here)) from None
             raise ConfigurationError(f"{here[0]}:{here[1]} cannot be bound: {error.strerror}") from None
         return bound
 

@@ -18,9 +18,10 @@ from typing import Any, Final, Protocol
 
 import zmq
 
-from one_liner.errors import ConfigurationError, PortInUseError
+from one_liner.errors import ConfigurationError
 from one_liner.limits import DEFAULT_LIMITS
 from one_liner.transport.endpoints import Endpoint, port_of
+from one_liner.transport.tenant import port_in_use
 from one_liner.wire.codec import Buffer
 
 Socket = zmq.Socket[bytes]
@@ -125,7 +126,7 @@ class BoundSocket:
         try:
             text = endpoint.to_bind()
             if endpoint.protocol == "ipc":
-                _refuse_living_ipc(text)
+                _refuse_living_ipc(endpoint, text)
             if endpoint.protocol != "inproc":
                 self._monitor = socket.get_monitor_socket(zmq.Event.CLOSED)
             socket.bind(text)
@@ -285,13 +286,13 @@ def closing_on_error(*closable: Any) -> Iterator[None]:
 
 def _bind_error(endpoint: Endpoint, error: zmq.ZMQError) -> ConfigurationError:
     if error.errno in (errno.EADDRINUSE, zmq.EADDRINUSE):
-        return PortInUseError(f"{endpoint} is in use by another program or server", endpoint=str(endpoint))
+        return port_in_use(endpoint)
     if error.errno in (errno.ENODEV, errno.EADDRNOTAVAIL, zmq.EADDRNOTAVAIL, errno.EINVAL):
         return ConfigurationError(f"{endpoint} cannot be bound: {endpoint.interface!r} is no interface of this machine")
     return ConfigurationError(f"{endpoint} cannot be bound: {error.strerror}")
 
 
-def _refuse_living_ipc(text: str) -> None:
+def _refuse_living_ipc(endpoint: Endpoint, text: str) -> None:
     """libzmq silently takes the path of a living server over; find out first whether one listens there."""
     path = text.removeprefix("ipc://")
     if path.startswith("@"):
@@ -303,4 +304,4 @@ def _refuse_living_ipc(text: str) -> None:
         return
     finally:
         probe.close()
-    raise PortInUseError(f"{text} is in use by another program or server", endpoint=text)
+    raise port_in_use(endpoint)
