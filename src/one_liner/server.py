@@ -240,9 +240,9 @@ class RouterServer:
                 self._previous_switch_interval_s = sys.getswitchinterval()
                 sys.setswitchinterval(self._switch_interval_s)
             self._fanout.run()
-            self._rpc.run()
-            self._tickers.run()
             self._bookkeeper.run()
+            self._tickers.run()
+            self._rpc.run()  # Last: whoever is answered finds everything running.
         _log.info("%s serves calls at %s and streams at %s", self.name, self.rpc_endpoint, self.broadcast_endpoint)
         if self._guard is not None and not self._guard.clients:
             _log.warning("%s lets nobody in: no client is allowed yet", self.name)

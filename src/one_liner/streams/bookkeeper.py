@@ -8,12 +8,14 @@ their prefix like any stream: `north/:ledger`.
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from threading import Thread, current_thread
 from typing import Any, Final
 
 import zmq
 
 from one_liner.clock import Clock
+from one_liner.errors import ClosedError
 from one_liner.streams.registry import OWN, Stream, StreamKind, StreamRegistry
 from one_liner.transport.fanout import Fanout, Publisher
 from one_liner.transport.sockets import Context, Doorbell
@@ -56,26 +58,26 @@ class Bookkeeper:
     def run(self) -> None:
         """Begin to listen for subscribers."""
         self._doorbell = Doorbell(self._context, "bookkeeper")
-        publisher = self._fanout.publisher(hears_subscriptions=True)
-        self._thread = Thread(target=self._run, args=(publisher,), name="one_liner bookkeeper", daemon=True)
+        self._thread = Thread(target=self._run, name="one_liner bookkeeper", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop the thread and close its sockets. Harmless before `run`."""
         self.stream.retire()
         self._stopping = True
-        if self._thread is None:
+        if self._thread is None or self._thread.ident is None:
             return
         self._doorbell.ring()
         if self._thread is not current_thread():
             self._thread.join()
 
-    def _run(self, publisher: Publisher) -> None:
+    def _run(self) -> None:
         try:
-            self._serve(publisher)
-        except zmq.ContextTerminated:
-            _log.debug("context terminated under the ledger")
-        publisher.close()
+            publisher = self._fanout.publisher(hears_subscriptions=True)
+            with closing(publisher):
+                self._serve(publisher)
+        except (ClosedError, zmq.ContextTerminated) as error:
+            _log.debug("the ledger ends: %s", error)
         self._doorbell.close()
 
     def _serve(self, publisher: Publisher) -> None:
