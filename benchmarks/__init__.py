@@ -1,1 +1,8 @@
-"""Measurements of the library under load: `python -m benchmarks.<name>`."""
+"""Measurements of the library.
+
+`python -m benchmarks` measures it beside bare ZeroMQ and what else a user would take: `contenders/` says who takes
+part, `workloads/` what they do, `worker` is the process that each end runs in, `session` one contender doing one
+workload, `rounds` all of them in turn, `results` what comes out, `comparison` and `page/` what is made of it.
+
+`python -m benchmarks.soak` is something else: everything at once, with faults, and an account of every call and sample.
+"""

@@ -1,0 +1,102 @@
+"""The command line: `python -m benchmarks --help`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from benchmarks.comparison import changes, incomparable
+from benchmarks.contenders import NAMES
+from benchmarks.report import show
+from benchmarks.results import Results
+from benchmarks.rounds import run
+from benchmarks.workloads import WORKLOADS
+
+QUICK_SHARE = 0.25
+console = Console()
+errors = Console(stderr=True)
+
+
+def main(
+    only: Annotated[str, typer.Option(help="workloads, by name or the beginning of one: small_call,frames")] = "",
+    contenders: Annotated[str, typer.Option(help="who takes part: ours,bare")] = ",".join(NAMES),
+    rounds: Annotated[int, typer.Option(min=1, help="how many times everything is done")] = 3,
+    quick: Annotated[bool, typer.Option("--quick", help="one round, a quarter of the time each")] = False,
+    json: Annotated[Path | None, typer.Option(help="keep the results in this file")] = None,
+    load: Annotated[Path | None, typer.Option(help="measure nothing, take the results of this file")] = None,
+    compare: Annotated[Path | None, typer.Option(help="an older results file; exit code 1 if we got slower")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="say which workloads there are, and end")] = False,
+) -> None:
+    """Measure one_liner beside bare ZeroMQ and what else a user would take."""
+    if list_:
+        for workload in WORKLOADS.values():
+            console.print(f"{workload.name:<20} {workload.title}", highlight=False)
+        return
+    if load:
+        results = Results.load(load)
+    else:
+        results = _run(only, contenders, *((1, QUICK_SHARE) if quick else (rounds, 1.0)))
+    if json:
+        results.save(json)
+    show(results, console)
+    if compare and _compare(Results.load(compare), results):
+        raise typer.Exit(1)
+
+
+def _run(only: str, contenders: str, rounds: int, share: float) -> Results:
+    workloads = [workload for workload in WORKLOADS.values() if not only or workload.name in _chosen(only)]
+    names = [_one_of(NAMES, name, "contender") for name in _words(contenders)]
+    results = Results(rounds, share)
+    columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=errors) as bar:
+        task = bar.add_task("", total=None)
+        run(
+            workloads,
+            names,
+            results,
+            lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+        )
+    return results
+
+
+def _compare(old: Results, new: Results) -> bool:
+    """Say what changed; whether anything got worse."""
+    found = list(changes(old, new))
+    lost = incomparable(old, new)
+    for change in found:
+        console.print(str(change), style="red" if change.is_worse else "green", highlight=False)
+    for name in lost:
+        console.print(f"worse: {name} failed", style="red", highlight=False)
+    if not found and not lost:
+        console.print(f"as on {old.date}, within the noise")
+    return bool(lost) or any(change.is_worse for change in found)
+
+
+def _chosen(only: str) -> set[str]:
+    """The names of workloads that are named, or begin so."""
+    chosen: set[str] = set()
+    for word in _words(only):
+        found = {word} & set(WORKLOADS) or {name for name in WORKLOADS if name.startswith(word)}
+        if not found:
+            raise typer.BadParameter(f"no workload begins with {word!r}; --list says which there are")
+        chosen |= found
+    return chosen
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
+
+
+def _one_of(names: Iterable[str], name: str, what: str) -> str:
+    if name not in names:
+        raise typer.BadParameter(f"{name!r} is no {what}; there are {', '.join(names)}")
+    return name
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,50 @@
+"""How well instants keep to a grid that nobody wrote down, knowing its period."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from benchmarks.figures import percentile
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What can be said of the ticks of one stream.
+
+    The grid lies where the earliest ticks are (their first percentile), so that what is common to all ticks, about the
+    time that the system takes to wake a thread, does not count as distance.
+
+    Attributes:
+        due: how many deadlines there were, from the first tick to the last.
+        missed: how many of them have no tick.
+        rate_hz: of the ticks that came: how many deadlines they are apart, by how much time.
+        distances_s: of each tick from its deadline.
+    """
+
+    due: int
+    missed: int
+    rate_hz: float
+    distances_s: list[float]
+
+    @classmethod
+    def of(cls, instants: list[float], frequency_hz: float) -> Self:
+        """Of at least two ticks, in order.
+
+        Raises:
+            ValueError: there are fewer.
+        """
+        if len(instants) < 2:
+            raise ValueError(f"{len(instants)} ticks at {frequency_hz:g} Hz are no grid")
+        period, first = 1 / frequency_hz, instants[0]
+        # Against the nearest deadline of a grid through the first tick, then of one through the earliest ones.
+        residues = [(instant - first + period / 2) % period - period / 2 for instant in instants]
+        start = first + percentile(residues, 1)
+        indices = [round((instant - start) / period) for instant in instants]
+        due = indices[-1] - indices[0] + 1
+        return cls(
+            due,
+            due - len(set(indices)),
+            (due - 1) / (instants[-1] - instants[0]),
+            [abs(instant - start - index * period) for instant, index in zip(instants, indices, strict=True)],
+        )
