@@ -138,8 +138,8 @@ def check_timeout(timeout_s: object) -> float | None:
     Raises:
         ConfigurationError: it is negative or no number.
     """
-    if timeout_s is None:
-        return None
+    if timeout_s is None or (type(timeout_s) is float and timeout_s >= 0):
+        return timeout_s
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s >= 0:
         raise ConfigurationError(f"a timeout is a number of seconds from 0 on, or None; not {timeout_s!r}")
     try:

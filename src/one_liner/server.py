@@ -593,15 +593,16 @@ class RouterServer:
         def push_at(timestamp: float, data: Any) -> bool:
             """Broadcast `data`, measured at `timestamp`; False when it was not."""
             check_instant(timestamp)
-            if os.getpid() != pid:
-                raise ForkedError(f"stream {name!r} was made before a fork; make its server in the child process")
-            if not stream.active:
-                return False
-            return stream.push(data, timestamp, clock, send)
+            return broadcast(timestamp, data)
 
         def push(data: Any) -> bool:
             """Broadcast `data`, measured now; False when it was not."""
-            return push_at(clock.now(), data)
+            return broadcast(clock.now(), data)
+
+        def broadcast(timestamp: float, data: Any) -> bool:
+            if os.getpid() != pid:
+                raise ForkedError(f"stream {name!r} was made before a fork; make its server in the child process")
+            return stream.enabled and stream.push(data, timestamp, clock, send)
 
         return push_at if set_timestamp else push
 

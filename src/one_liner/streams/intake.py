@@ -27,7 +27,7 @@ from one_liner.transport.sockets import (
 )
 from one_liner.wire.codec import Buffer
 
-_BATCH = 1000  # Messages taken before other business gets a turn.
+_BATCH = 100  # Messages taken before other business, and the readers of the first of them, get a turn.
 _EVENTS = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | REFUSALS
 _log = logging.getLogger("one_liner.streams.intake")
 

@@ -58,6 +58,7 @@ class Receiver:
         self._codec, self._clock = codec, clock
         self._by_topic: dict[bytes, Subscription] = {}
         self._markers: dict[bytes, _Marker] = {}
+        self._fed: set[Subscription] = set()
         self._session: int | None = None
         self._intake: Intake | None = None
         self._errands: deque[Callable[[], None]] = deque()
@@ -116,8 +117,7 @@ class Receiver:
             if self._intake is not None:
                 if self._intake.tend():
                     return
-                for head, buffers in self._intake.messages():
-                    self._receive(head, buffers)
+                self._receive_all(self._intake)
             self._ask_for_markers()
             if self._doorbell.socket in ready:
                 self._doorbell.answer()
@@ -133,7 +133,16 @@ class Receiver:
         due_ms = max(1, int((due - self._clock.now()) * 1000))
         return due_ms if patience_ms is None else min(due_ms, patience_ms)
 
-    def _receive(self, head: bytes, buffers: list[Buffer]) -> None:
+    def _receive_all(self, intake: Intake) -> None:
+        """Take in everything that waits, then wake the readers."""
+        offset = self._link.offset
+        for head, buffers in intake.messages():
+            self._receive(head, buffers, intake, offset)
+        for subscription in self._fed:
+            subscription.ring()
+        self._fed.clear()
+
+    def _receive(self, head: bytes, buffers: list[Buffer], intake: Intake, offset: tuple[float, float]) -> None:
         length = head.find(TOPIC_END) + 1
         if is_ballast(head, length):
             return
@@ -147,17 +156,17 @@ class Receiver:
         else:
             marker = None
         try:
-            message = shifted(SampleMessage.decode(head, length, buffers), *self._link.offset)
+            message = shifted(SampleMessage.decode(head, length, buffers), *offset)
         except OneLinerError as error:
             _log.warning("stream %s: %s", subscription.name, error)
             return
-        connections = self._intake.connections if self._intake is not None else 0
+        self._fed.add(subscription)
         if marker is None:
-            subscription.arrived(message, connections)
+            subscription.arrived(message, intake.connections)
             return
         self._drop(topic)
         if message.kind != Kind.MARKER:
-            subscription.came_late(message, connections)
+            subscription.came_late(message, intake.connections)
         subscription.synchronised.set()
 
     # --- connecting --------------------------------------------------------------------------------------------------

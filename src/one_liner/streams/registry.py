@@ -22,6 +22,7 @@ from one_liner.wire.faults import fault_of
 from one_liner.wire.messages import ROUTE_SEPARATOR, Kind, SampleMessage, Stamp, renamed, topic_of
 from one_liner.wire.serializers import Serializer
 
+_FAILURE: Final = int(Kind.FAILURE)
 MAX_NAME: Final = 200
 OWN: Final = ":"
 """In front of the names of those streams that a server publishes about itself."""
@@ -235,10 +236,10 @@ class Stream:
         with self._lock:
             if self._removed:
                 return False
-            frames = message._replace(sequence=self._sequence).encode(self.topic)
+            frames = message.encode(self.topic, self._sequence)
             self._sequence += 1
             self._last = (send, frames)
-            self.ledger.produced(failed=message.kind == Kind.FAILURE)
+            self.ledger.produced(message.kind == _FAILURE)
             sent = send(frames)
             if sent:
                 self.ledger.published()

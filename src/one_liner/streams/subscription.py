@@ -17,6 +17,7 @@ from one_liner.wire.messages import Kind, SampleMessage, topic_of
 from one_liner.wire.serializers import Loads, value_of
 
 _SLICE_S = 0.05
+_FAILURE = int(Kind.FAILURE)
 
 
 class Storage(NamedTuple):
@@ -71,7 +72,8 @@ class Subscription:
         """Set once the publisher is known to send us every sample from now on."""
         self._codec, self._allow_pickle = codec, allow_pickle
         self._clock, self._trouble = clock, trouble
-        self._changed = Condition(RLock())
+        self._lock = RLock()
+        self._changed = Condition(self._lock)
         self._waiters = 0
         self._closed = False
         self._connections = 0
@@ -107,14 +109,20 @@ class Subscription:
             message: as it came, its timestamp already on our timeline.
             connections: how often the connection was made so far; it tells a gap from a lost sample.
         """
-        size = len(message.body) + sum(memoryview(buffer).nbytes for buffer in message.buffers)
-        with self._changed:
+        size = len(message.body)
+        if message.buffers:
+            size += sum(memoryview(buffer).nbytes for buffer in message.buffers)
+        with self._lock:
             reconnected = connections != self._connections
             self._connections = connections
             if self._ledger.arrived(message.origin, message.sequence, reconnected):
                 self._buffer.put(message, size)
-                if self._waiters:
-                    self._changed.notify()
+
+    def ring(self) -> None:
+        """Wake who waits for what arrived. Once for all that came at once: each time, the interpreter changes hands."""
+        if self._waiters:
+            with self._lock:
+                self._changed.notify_all()
 
     def came_late(self, message: SampleMessage, connections: int) -> None:
         """Take in the last sample that was made before we were subscribed, unless something newer is here."""
@@ -143,6 +151,14 @@ class Subscription:
             SourceFailedError: this sample is an error.
             ServerLostError, ClosedError: nothing more will come.
         """
+        try:
+            with self._lock:
+                message = self._buffer.take()
+        except IndexError:
+            message = self._wait(deadline)
+        return self._sample(message)
+
+    def _wait(self, deadline: float) -> SampleMessage:
         began = self._clock.now()
         with self._changed:
             while not len(self._buffer):
@@ -159,8 +175,7 @@ class Subscription:
                     self._changed.wait(min(_SLICE_S, deadline - now))
                 finally:
                     self._waiters -= 1
-            message = self._buffer.take()
-        return self._sample(message)
+            return self._buffer.take()
 
     def newest(self) -> Sample:
         """Show the last sample that came, without taking it.
@@ -186,7 +201,7 @@ class Subscription:
         return StreamTimeoutError(f"nothing new from stream {self.name!r} within {now - began:.3g} s")
 
     def _sample(self, message: SampleMessage) -> Sample:
-        if message.kind == Kind.FAILURE:
+        if message.kind == _FAILURE:
             raise error_of(self._codec.decode(message.body, message.buffers), of_sample=True)
         data = value_of(message, self._codec, allow_pickle=self._allow_pickle, loads=self.storage.deserializer)
         return Sample(

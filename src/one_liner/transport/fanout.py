@@ -193,9 +193,7 @@ class Publisher:
 
     def send(self, frames: list[Buffer]) -> bool:
         """Broadcast one message; never waits. False when this publisher is closed."""
-        size = len(frames[0])
-        for index in range(1, len(frames)):
-            size += memoryview(frames[index]).nbytes
+        size = len(frames[0]) if len(frames) == 1 else sum(memoryview(frame).nbytes for frame in frames)
         with self._lock:
             if self._socket.closed:
                 return False

@@ -251,12 +251,19 @@ class SampleMessage(NamedTuple):
     body: Buffer
     buffers: Sequence[Buffer] = ()
 
-    def encode(self, topic: bytes) -> list[Buffer]:
-        """The frames of this sample under a topic, which ends in its NUL."""
-        kind, sequence, origin, encoding, (time, error_s), wall_time, body, buffers = self
+    def encode(self, topic: bytes, sequence: int | None = None) -> list[Buffer]:
+        """The frames of this sample.
+
+        Args:
+            topic: what it is sent under; ends in its NUL.
+            sequence: its number, in place of the one that it has.
+        """
+        kind, number, origin, encoding, (time, error_s), wall_time, body, buffers = self
+        if sequence is not None:
+            number = sequence
         if buffers or len(body) >= OUT_OF_BAND_BYTES:
             body, buffers = _split(body, buffers)
-        head = _SAMPLE.pack(_SIGNATURE, kind, sequence, len(buffers), origin, encoding, time, error_s, wall_time)
+        head = _SAMPLE.pack(_SIGNATURE, kind, number, len(buffers), origin, encoding, time, error_s, wall_time)
         return [topic + head + body, *buffers]
 
     @classmethod

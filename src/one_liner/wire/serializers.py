@@ -11,6 +11,7 @@ from one_liner.errors import ConfigurationError, MalformedError, NotCarriableErr
 from one_liner.wire.codec import Buffer, Codec
 from one_liner.wire.messages import Encoding, SampleMessage
 
+_MSGPACK = int(Encoding.MSGPACK)
 Dumps = Callable[[Any], Any]
 Loads = Callable[[Any], Any]
 SerializerWord = str | None | Dumps | tuple[Dumps, Loads]
@@ -74,7 +75,7 @@ def value_of(message: SampleMessage, codec: Codec, *, allow_pickle: bool, loads:
         MalformedError: the body is not what it says it is, or pickled where that is not allowed.
     """
     encoding, body = message.encoding, message.body
-    if encoding == Encoding.MSGPACK:
+    if encoding == _MSGPACK:
         return codec.decode(body, message.buffers)
     if encoding == Encoding.FRAMES:
         return tuple(bytes(frame) for frame in (body, *message.buffers))
