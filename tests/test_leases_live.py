@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -494,6 +495,60 @@ def test_making_safe_waits_for_the_call_that_runs(
     poll_until(lambda: len(stage.parked) == 1)
 
 
+BUSY_HOLDER = """
+import sys, threading
+from one_liner import RouterClient
+from one_liner.errors import OneLinerError
+client = RouterClient("tcp", "127.0.0.1", int(sys.argv[1]), None, name="holder", heartbeat_s=float(sys.argv[2]))
+client.lease("stage")
+def call(*what):
+    try:
+        client.call(*what)
+    except OneLinerError as error:
+        print(type(error).__name__, error, flush=True)
+for what in [("stage", "slow"), ("stage", "move", [1.0]), ("laser", "slow"), ("laser", "move", [1.0])]:
+    threading.Thread(target=call, args=what).start()
+sys.stdin.read()
+"""
+
+
+@posix
+@pytest.mark.parametrize("signal_name", ["SIGKILL", "SIGSTOP"])
+def test_what_a_dead_holder_had_in_line_is_dropped_and_making_safe_is_the_last(
+    server: RouterServer, bob: RouterClient, stage: Stage, signal_name: str
+) -> None:
+    laser = server.instances["laser"]
+    child = subprocess.Popen(
+        [sys.executable, "-c", BUSY_HOLDER, str(server.rpc_port), str(HEARTBEAT_S)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    waiting = threading.Thread(target=lambda: bob.call("laser", "move", [2.0]))
+    try:
+        poll_until(lambda: len(server.running_calls()) == 4)
+        waiting.start()
+        poll_until(lambda: len(server.running_calls()) == 5)
+        os.kill(child.pid, getattr(signal, signal_name))
+        poll_until(lambda: not server.leases(), 5.0)
+        running = poll_until(lambda: len(found := server.running_calls()) <= 3 and found)
+        assert sorted(call["who"] for call in running) == ["bob", "holder", "holder"], "what runs, runs on"
+        if signal_name == "SIGSTOP":
+            os.kill(child.pid, signal.SIGCONT)
+            assert child.stdout is not None
+            told = "".join(child.stdout.readline() for _ in range(2))
+            assert told.count("LeaseLostError") == told.count("move did not run: holder, who had control") == 2
+    finally:
+        stage.go.set()
+        laser.go.set()
+        child.kill()
+        child.communicate(timeout=5)
+    waiting.join(PATIENCE_S)
+    poll_until(lambda: stage.parked)
+    assert (stage.moves, laser.moves) == ([], [2.0]), "others are served in their turn"
+    assert (len(stage.parked), len(laser.parked)) == (1, 0), "only what was held is made safe"
+
+
 def test_making_safe_does_not_wait_when_it_is_urgent(server: RouterServer, bob: RouterClient, stage: Stage) -> None:
     server.remove_instance("stage")
     server.add_instance("stage", stage, urgent=["park"], safe_call="park")
@@ -580,6 +635,26 @@ def test_a_lease_through_routers_holds_from_the_first_moment_and_ends_with_its_c
         poll_until(lambda: not server.leases(), 12 * HEARTBEAT_S + 2.0)
         poll_until(lambda: len(stage.parked) == 1)
         assert told == []
+
+
+@posix
+def test_each_router_passes_a_death_on_at_once(server: RouterServer, holders: Any) -> None:
+    """Three heartbeats where the holder was, and then one, not three, for each router on the way."""
+    with ExitStack() as stack:
+        near, path = server, "stage"
+        for number in range(4):
+            hop = stack.enter_context(RouterServer(rpc_port=0, broadcast_port=0, heartbeat_s=0.6))
+            hop.run()
+            hop.add_router(f"n{number}", interface="127.0.0.1", rpc_port=near.rpc_port)
+            near, path = hop, f"n{number}/{path}"
+        child = holders(near, path)
+        held_by = server._leases.all()[0].client
+        poll_until(lambda: server._sessions._sessions[held_by].heart, what="the routers to vouch for it")
+        child.kill()
+        began = time.monotonic()
+        poll_until(lambda: not server.leases(), 30.0)
+        # With three for each it would be 0.6 + 4 * 1.8 s.
+        assert time.monotonic() - began < (3 + 4) * 0.6 + 2.0
 
 
 def test_many_leases_taken_at_any_moment_through_a_router_all_hold(server: RouterServer, top: RouterServer) -> None:

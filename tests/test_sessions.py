@@ -91,3 +91,44 @@ def test_expecting_a_client_changes_nothing_where_it_was_heard() -> None:
     sessions.expect(ANN, "somebody", 100.0, 1.0)
     assert sessions.name_of(ANN) == "ann"
     assert not sessions.lives(ANN, 3.1)
+
+
+def test_whom_a_router_names_no_longer_is_dead_at_once() -> None:
+    sessions = Sessions()
+    router = 9
+
+    def beat(now: float, *clients: int) -> None:
+        sessions.heard(router, "router", HEART, 1.0, now)
+        for client in clients:
+            sessions.heard(client, "somebody", HEART, 1.0, now)
+        sessions.vouches(router, clients)
+
+    beat(0.0, ANN, BOB)
+    sessions.heard(CARL, "carl", b"his own", 1.0, 0.0)
+    beat(1.0, BOB)
+    assert not sessions.lives(ANN, 1.0)
+    assert sessions.lives(BOB, 1.0)
+    assert sessions.lives(CARL, 1.0)
+    assert sessions.name_of(ANN) == "somebody", "messages still name it"
+    beat(2.0, ANN)
+    assert sessions.lives(ANN, 2.0), "it is there again"
+    assert not sessions.lives(BOB, 2.0)
+
+
+def test_one_that_others_speak_for_meanwhile_is_left_alone() -> None:
+    sessions = Sessions()
+    sessions.heard(ANN, "router", HEART, 1.0, 0.0)
+    sessions.heard(BOB, "bob", HEART, 1.0, 0.0)
+    sessions.vouches(ANN, [BOB])
+    sessions.heard(BOB, "bob", b"another way", 1.0, 0.5)
+    sessions.vouches(ANN, [CARL])
+    sessions.vouches(ANN, [])
+    assert sessions.lives(BOB, 0.5)
+
+
+def test_who_looks_seldom_takes_nobody_for_dead_too_soon() -> None:
+    sessions = Sessions()
+    sessions.heard(ANN, "ann", HEART, 0.1, 0.0)
+    assert sessions.living(1.0) == {}
+    assert set(sessions.living(1.0, 0.5)) == {ANN}
+    assert sessions.living(1.6, 0.5) == {}

@@ -195,7 +195,15 @@ class RouterServer:
                 limits=self._limits,
             )
         self._push = self._fanout.publisher()
-        self._warden = Warden(self._exposure, self._rules, self._leases, self._sessions, self._clock, self._rpc.perform)
+        self._warden = Warden(
+            self._exposure,
+            self._rules,
+            self._leases,
+            self._sessions,
+            self._clock,
+            self._rpc.perform,
+            self._rpc.drop_calls,
+        )
         self._tickers = Tickers(self._registry, self._fanout, self._rpc, self._clock)
         self._bookkeeper = Bookkeeper(self._registry, self._fanout, self._context, self._codec, self._id, self._clock)
         with closing_on_error(self):
@@ -948,4 +956,5 @@ class RouterServer:
         return [call for call in self.running_calls() if call["where"] != "server.running_calls"]
 
     def _living_clients(self) -> dict[int, str]:
-        return {client: session.name for client, session in self._sessions.living(self._clock.now()).items()}
+        living = self._sessions.living(self._clock.now(), self._heartbeat_s)
+        return {client: session.name for client, session in living.items()}

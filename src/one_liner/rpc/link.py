@@ -54,6 +54,7 @@ from one_liner.wire.faults import error_of
 from one_liner.wire.messages import Kind, Reply, Request
 
 HEARTBEATS_TO_LOSS = 3
+_GRACE_S = 1.0  # to read what came while this process was held
 Answer = Callable[[Reply | OneLinerError], None]
 _log = logging.getLogger("one_liner.rpc.link")
 _EVENTS = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | REFUSALS
@@ -131,6 +132,8 @@ class Link:
         self._attached = endpoint.protocol == "inproc"  # whether libzmq holds a connection
         self._attached_since = self._detached_since = self._began
         self._renew_at = 0.0
+        self._vouched: dict[int, str] = {}
+        self._blind_until = 0.0
         self._listeners: list[Callable[[State], None]] = []
         self._outbox: deque[tuple[Request, Answer]] = deque()
         self._answers: dict[int, Answer] = {}
@@ -263,8 +266,9 @@ class Link:
                 now = self._clock.now()
                 held_s = now - before - self.heartbeat_s / 4
                 if held_s > self.heartbeat_s / 4:
-                    # Something held this whole process: that silence says nothing about the server.
+                    # Something held this whole process: that silence says nothing about the server, nor about clients.
                     self._last_seen += held_s
+                    self._blind_until = now + _GRACE_S
                 before = now
                 if now >= last_beat + self._pause_s():
                     self._beat(now)
@@ -311,7 +315,9 @@ class Link:
             # Nor does it where it was refused, and after a protocol error.
             self._renew_at = now + HEARTBEATS_TO_LOSS * self.heartbeat_s
             self._renew()
-        body, _ = self._codec.encode([self._name, self.heartbeat_s, self._vouches()])
+        # Who is named no longer is dead to the server, at once; heartbeats that were not read yet are no death.
+        self._vouched = {**(self._vouched if now < self._blind_until else {}), **self._vouches()}
+        body, _ = self._codec.encode([self._name, self.heartbeat_s, self._vouched])
         request = Request(Kind.HEARTBEAT, next(self._ids), self._client, "", body)
         try:
             send_frames(self._socket, request.encode(), zmq.NOBLOCK)

@@ -22,6 +22,7 @@ from one_liner.errors import (
     AnswerLostError,
     BusyTimeoutError,
     CallTimeoutError,
+    LeaseLostError,
     LimitError,
     LoopError,
     MalformedError,
@@ -373,6 +374,7 @@ class RpcServer:
         except LimitError as error:
             # The router itself goes on; those of its clients that found no room cannot hold a lease here.
             _log.debug("%s: of %d clients of a router: %s", self.endpoint, len(vouched), error)
+        self._sessions.vouches(request.client, vouched)
         body, _ = self._codec.encode(self._hello())
         self._send(peer, Reply(Kind.RESULT, request.id, Stamp(now), body).encode())
 
@@ -435,6 +437,14 @@ class RpcServer:
 
         job = Job(None, 0, target.where, who, target.lane, act)
         self._workshop.perform(job)
+
+    def drop_calls(self, client: int) -> None:
+        """Withdraw all calls of a client that wait for their object: it is dead. From any thread."""
+        for job in tuple(self._active.values()):
+            if job.client == client and job.lane is not None and job.lane.withdraw(job):
+                _log.warning("%s did not run: %s, who asked for it, is gone", job.where, job.who)
+                error = LeaseLostError(f"{job.where} did not run: {job.who}, who had control, was taken for dead")
+                self._hand_in(job, error_reply(job.id, error, self._codec, self._clock, job.where))
 
     def _run(self, job: Job, peer: bytes, term: int, now: float) -> bool:
         """Carry a job out. False when this thread was overtaken meanwhile."""

@@ -6,6 +6,8 @@ sockets but the connection on which the heartbeats come.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -25,16 +27,18 @@ class Session(NamedTuple):
         heart: the connection its heartbeats come on.
         seen: when the last one came.
         heartbeat_s: how often they are due.
+        vouched: the clients that it vouched for last, if it is a router.
     """
 
     name: str
     heart: bytes
     seen: float
     heartbeat_s: float
+    vouched: frozenset[int] = frozenset()
 
-    def lives(self, now: float) -> bool:
-        """Whether its heartbeats still come."""
-        return now - self.seen <= HEARTBEATS_TO_DEATH * self.heartbeat_s
+    def lives(self, now: float, at_least_s: float = 0.0) -> bool:
+        """Whether its heartbeats still come, given that they are not looked for more often than `at_least_s`."""
+        return now - self.seen <= HEARTBEATS_TO_DEATH * max(self.heartbeat_s, at_least_s)
 
 
 class Sessions:
@@ -56,10 +60,26 @@ class Sessions:
             LimitError: it is a new client, and as many live as there may be.
         """
         with self._lock:
-            self._sessions.pop(client, None)
+            before = self._sessions.pop(client, None)
             if len(self._sessions) >= self._most:
                 self._make_room(now)
-            self._sessions[client] = Session(name[:_MAX_NAME], heart, now, min(heartbeat_s, _MAX_HEARTBEAT_S))
+            vouched = frozenset[int]() if before is None else before.vouched
+            self._sessions[client] = Session(name[:_MAX_NAME], heart, now, min(heartbeat_s, _MAX_HEARTBEAT_S), vouched)
+
+    def vouches(self, router: int, clients: Iterable[int]) -> None:
+        """A router's heartbeat named these clients. Those that it named before and names no longer are dead: it knows.
+
+        They need not be waited for here, too, or a death would take longer to be noticed with every hop.
+        """
+        with self._lock:
+            session = self._sessions[router]
+            named = frozenset(clients)
+            for client in session.vouched - named:
+                other = self._sessions.get(client)
+                if other is not None and other.heart == session.heart:
+                    self._sessions[client] = other._replace(seen=-math.inf)
+            if named or session.vouched:
+                self._sessions[router] = session._replace(vouched=named)
 
     def _make_room(self, now: float) -> None:
         for client, session in self._sessions.items():
@@ -83,10 +103,10 @@ class Sessions:
         session = self._sessions.get(client)
         return session is not None and session.lives(now)
 
-    def living(self, now: float) -> dict[int, Session]:
-        """Those whose heartbeats still come."""
+    def living(self, now: float, at_least_s: float = 0.0) -> dict[int, Session]:
+        """Those whose heartbeats still come, given that they are not looked for more often than `at_least_s`."""
         with self._lock:
-            return {client: session for client, session in self._sessions.items() if session.lives(now)}
+            return {client: session for client, session in self._sessions.items() if session.lives(now, at_least_s)}
 
     def hearts(self) -> set[bytes]:
         """The connections that heartbeats come on."""

@@ -33,6 +33,7 @@ class Warden:
         sessions: who lives.
         clock: the server's clock.
         perform: calls a method of a served object on nobody's behalf: its name, the method, and for whom, for people.
+        drop: withdraws the calls of a client that wait for their object.
     """
 
     def __init__(
@@ -43,11 +44,12 @@ class Warden:
         sessions: Sessions,
         clock: Clock,
         perform: Callable[[str, str, str], None],
+        drop: Callable[[int], None],
     ) -> None:
         self._exposure, self._rules = exposure, rules
         self._leases, self._sessions = leases, sessions
         self._clock = clock
-        self._perform = perform
+        self._perform, self._drop = perform, drop
         self._lock = Lock()
         self._stopping = Event()
         self._thread: Thread | None = None
@@ -130,7 +132,11 @@ class Warden:
             last = now
             if now < blind_until:
                 continue
-            for lease in self._leases.end_those_of_the_dead(self._lives):
+            ended = self._leases.end_those_of_the_dead(self._lives)
+            for client in {lease.client for lease in ended}:
+                # Nobody is there any more to see what they would do; and making safe has to be the last that is done.
+                self._drop(client)
+            for lease in ended:
                 self._make_safe(lease)
             with self._lock:
                 if not self._leases:
