@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from one_liner.errors import (
     CallTimeoutError,
+    ClosedError,
     LeaseLostError,
     LimitError,
     OneLinerError,
@@ -74,7 +75,7 @@ class HeldLease:
             return  # It ends with our heartbeats, or ended with the server.
 
     def wait_lost(self) -> OneLinerError:
-        """Look until it is lost or given back. Gives the reason; StopIteration when it was given back."""
+        """Look until it is lost or given back. Gives the reason; StopIteration when it was given back, or we closed."""
         while not self._ended.wait(self._heartbeat_s):
             try:
                 if self._control(self.name, "holds_lease"):
@@ -89,6 +90,8 @@ class HeldLease:
                     break
                 self._reason = reason
                 self._ended.set()
+            if isinstance(reason, ClosedError):
+                break  # By ourselves: that is no news.
             return reason
         raise StopIteration
 
