@@ -56,7 +56,7 @@ class Laser:
         raise RuntimeError("no light")
 
     def slow(self):
-        threading.Event().wait(1)
+        threading.Event().wait(5)
 
 
 class Both:
@@ -304,6 +304,22 @@ def test_a_server_with_nothing_to_tell(capsys: pytest.CaptureFixture[str]) -> No
 
 
 # --- call, get, set --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("at_server")
+def test_who_would_not_wait_is_told_what_for(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with _start("call", "laser", "slow", "-s", address) as process:
+        poll_until(lambda: main(["running", "--json"]) == 0 and "laser.slow" in capsys.readouterr().out, DEADLINE_S)
+        assert main(["call", "laser", "read", "--if-busy", "refuse"]) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert re.match(r"one-liner: laser\.read did not run: 'laser' is at work with laser\.slow for \S+ since", err)
+        assert main(["get", "laser", "power", "--if-busy", "refuse"]) == 1
+        assert main(["set", "laser", "power", "1", "--if-busy", "refuse"]) == 1
+        assert process.wait(DEADLINE_S) == 0
+        assert process.stdout is not None
+        process.stdout.read()
+    assert main(["call", "laser", "slow", "--if-busy", "no"]) == 2
 
 
 def test_call_in_a_process(address: str) -> None:

@@ -51,7 +51,8 @@ requests = st.builds(
     bodies,
     buffers,
     st.lists(ids, max_size=20).map(tuple),
-)
+    st.booleans(),
+).filter(lambda request: request.kind <= Kind.CALL_NAMED or not request.refuse_if_busy)
 replies = st.builds(
     Reply,
     st.sampled_from([kind for kind in REPLIES if kind is not Kind.VERSION]),

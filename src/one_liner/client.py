@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast, over
 
 from one_liner.callbacks import Callback, Changes
 from one_liner.clock import SYSTEM_CLOCK
-from one_liner.config import check_arguments, check_interval, check_timeout
+from one_liner.config import check_arguments, check_if_busy, check_interval, check_timeout
 from one_liner.errors import (
     ClosedError,
     ConfigurationError,
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from one_liner.rpc.description import ObjectDescription, ServerDescription
 
 T = TypeVar("T")
+IfBusy = Literal["wait", "refuse"]
 _CLIENTS_TIMEOUT: Final = "default"
 _SETTLE_S: Final = 0.005
 """libzmq's publishers look at new subscriptions every 3 million processor ticks at the latest, about 1 ms."""
@@ -72,6 +73,8 @@ class RouterClient:
         context: the ZeroMQ context to use; the process' own if None. It is not terminated by `close`.
         name: what the server calls this client when others ask for whom it is busy; user, host and script if None.
         timeout_s: for calls that bring none of their own; None waits as long as the server lives.
+        if_busy: for calls that do not say it themselves, and for proxies: "wait" in line while another call is at work
+            with the object, or have it "refuse" at once, with a `BusyError`.
         heartbeat_s: how often the server is asked whether it lives. After three without an answer it is lost.
         allow_pickle: whether pickled samples may be read. Only from servers that you trust.
         keys: for a secured server: the file with our keys (`one-liner keys make`). `ONE_LINER_KEYS` if None.
@@ -92,6 +95,7 @@ class RouterClient:
         *,
         name: str | None = None,
         timeout_s: float | None = None,
+        if_busy: IfBusy = "wait",
         heartbeat_s: float = 1.0,
         allow_pickle: bool = False,
         keys: KeySource | None = None,
@@ -107,6 +111,7 @@ class RouterClient:
             broadcast_port = Endpoint.of(protocol, interface, broadcast_port).port
         heartbeat_s = check_interval("heartbeat_s", heartbeat_s)
         check_timeout(timeout_s)
+        check_if_busy(if_busy)
         self._context = context if context is not None else default_context()
         self._broadcast_port = broadcast_port
         self._allow_pickle = allow_pickle
@@ -131,7 +136,9 @@ class RouterClient:
             curve=curve,
             limits=limits,
         )
-        self._rpc = RpcClient(self._context, self._link, client=client, codec=self._codec, timeout_s=timeout_s)
+        self._rpc = RpcClient(
+            self._context, self._link, client=client, codec=self._codec, timeout_s=timeout_s, if_busy=if_busy
+        )
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -283,6 +290,7 @@ class RouterClient:
         get_timestamp: bool = False,
         *,
         timeout_s: float | Literal["default"] | None = _CLIENTS_TIMEOUT,
+        if_busy: IfBusy | None = None,
     ) -> Any:
         """Call a method of a served object and wait for its result.
 
@@ -293,17 +301,21 @@ class RouterClient:
             kwargs: arguments by name.
             get_timestamp: give `(timestamp, result)`; when the function returned, on this process' `perf_counter`.
             timeout_s: how long to wait, in s; None as long as the server lives; "default" as the client was told.
+            if_busy: "wait" in line while another call is at work with the object, or have it "refuse" at once; None as
+                the client was told. The tick of a stream is waited for in any case.
 
         Raises:
             RemoteError: the function raised. Also an exception of the builtin type that it raised.
             NoServerError, ServerLostError: nobody answers; after `ServerLostError` the call may or may not have run.
             CallTimeoutError: the answer did not come in time. Also a `TimeoutError`.
+            BusyError: another call is at work with the object, and `if_busy` is "refuse"; this one did not run, and
+                will not. `details` say with what (`running`), for whom (`who`) and since when (`for_s`).
             UnknownObjectError, UnknownAttributeError, NotExposedError, BadArgumentsError: the call did not run.
             NotCarriableError: an argument, or the result, cannot travel.
             ClosedError, RefusedError, VersionMismatchError, RouterDownError: as they say.
         """
         content = [attr_name or "", *check_arguments(f"{obj_name}.{attr_name}", args, kwargs)]
-        stamp, value = self._rpc.ask(Kind.CALL, _text(obj_name), content, timeout_s)
+        stamp, value = self._rpc.ask(Kind.CALL, _text(obj_name), content, timeout_s, if_busy=if_busy)
         return (self._rpc.here(stamp).time, value) if get_timestamp else value
 
     def call_by_name(
@@ -314,6 +326,7 @@ class RouterClient:
         get_timestamp: bool = False,
         *,
         timeout_s: float | Literal["default"] | None = _CLIENTS_TIMEOUT,
+        if_busy: IfBusy | None = None,
     ) -> Any:
         """Make a named call of the server.
 
@@ -323,19 +336,25 @@ class RouterClient:
             kwargs: overwrite those that were written down by name.
             get_timestamp: as in `call`.
             timeout_s: as in `call`.
+            if_busy: as in `call`.
 
         Raises:
             UnknownObjectError: there is no such named call. And as `call`.
         """
         content = list(check_arguments(call_name, args, kwargs))
-        stamp, value = self._rpc.ask(Kind.CALL_NAMED, _text(call_name), content, timeout_s)
+        stamp, value = self._rpc.ask(Kind.CALL_NAMED, _text(call_name), content, timeout_s, if_busy=if_busy)
         return (self._rpc.here(stamp).time, value) if get_timestamp else value
 
     def get(
-        self, obj_name: str, attr_name: str, *, timeout_s: float | Literal["default"] | None = _CLIENTS_TIMEOUT
+        self,
+        obj_name: str,
+        attr_name: str,
+        *,
+        timeout_s: float | Literal["default"] | None = _CLIENTS_TIMEOUT,
+        if_busy: IfBusy | None = None,
     ) -> Any:
         """Read a property or an attribute. Raises as `call`."""
-        return self._rpc.ask(Kind.GET, _text(obj_name), [_text(attr_name)], timeout_s)[1]
+        return self._rpc.ask(Kind.GET, _text(obj_name), [_text(attr_name)], timeout_s, if_busy=if_busy)[1]
 
     def set(
         self,
@@ -344,9 +363,10 @@ class RouterClient:
         value: Any,
         *,
         timeout_s: float | Literal["default"] | None = _CLIENTS_TIMEOUT,
+        if_busy: IfBusy | None = None,
     ) -> None:
         """Set a property or an attribute. Raises as `call`."""
-        self._rpc.ask(Kind.SET, _text(obj_name), [_text(attr_name), value], timeout_s)
+        self._rpc.ask(Kind.SET, _text(obj_name), [_text(attr_name), value], timeout_s, if_busy=if_busy)
 
     @overload
     def proxy(self, obj_name: str) -> Any: ...

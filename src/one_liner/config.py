@@ -148,6 +148,17 @@ def check_timeout(timeout_s: object) -> float | None:
         return float("inf")
 
 
+def check_if_busy(if_busy: object) -> str:
+    """What is to become of a call that would have to wait for another one.
+
+    Raises:
+        ConfigurationError: it is neither "wait" nor "refuse".
+    """
+    if if_busy not in ("wait", "refuse"):
+        raise ConfigurationError(f'if_busy is "wait" or "refuse", not {if_busy!r}')
+    return str(if_busy)
+
+
 def check_arguments(what: str, args: Any, kwargs: Any) -> tuple[list[Any], dict[str, Any]]:
     """Arguments as lists and dicts, from what a user gave.
 

@@ -219,7 +219,10 @@ class BadArgumentsError(CallError, TypeError):
 
 
 class BusyError(CallError):
-    """The object is at work; `details` say with what, since when and for whom."""
+    """The object is at work with another call, and this one did not want to wait (`if_busy="refuse"`). It did not run.
+
+    The message, and `details`, say with what (`running`), for whom (`who`) and since how many seconds (`for_s`).
+    """
 
     code = "busy"
 

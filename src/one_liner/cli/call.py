@@ -11,6 +11,8 @@ import typer
 
 from one_liner.cli.connection import (
     DEFAULT_SERVER,
+    IfBusy,
+    IfBusyOption,
     KeysOption,
     ServerKeyOption,
     ServerOption,
@@ -45,12 +47,13 @@ def call(
     server_key: ServerKeyOption = None,
     json: JsonOption = False,
     traceback: TracebackOption = False,
+    if_busy: IfBusyOption = IfBusy.WAIT,
 ) -> None:
     """Call a method, read a property, or make a named call.
 
     `one-liner call laser set_power 5 ramp=true`
     """
-    with connect(server, timeout, keys, server_key) as client:
+    with connect(server, timeout, keys, server_key, if_busy) as client:
         _answer(lambda: _call(client, words), json=json, traceback=traceback)
 
 
@@ -63,9 +66,10 @@ def get_attribute(
     server_key: ServerKeyOption = None,
     json: JsonOption = False,
     traceback: TracebackOption = False,
+    if_busy: IfBusyOption = IfBusy.WAIT,
 ) -> None:
     """Read a property or an attribute."""
-    with connect(server, timeout, keys, server_key) as client:
+    with connect(server, timeout, keys, server_key, if_busy) as client:
         _answer(lambda: client.get(obj_name, attr_name), json=json, traceback=traceback)
 
 
@@ -78,9 +82,10 @@ def set_attribute(
     keys: KeysOption = None,
     server_key: ServerKeyOption = None,
     traceback: TracebackOption = False,
+    if_busy: IfBusyOption = IfBusy.WAIT,
 ) -> None:
     """Set a property or an attribute."""
-    with connect(server, timeout, keys, server_key) as client:
+    with connect(server, timeout, keys, server_key, if_busy) as client:
         try:
             client.set(obj_name, attr_name, read_word(value))
         except RemoteError as error:

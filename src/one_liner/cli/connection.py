@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from enum import Enum
 from typing import Annotated, NamedTuple
 
 import typer
@@ -52,6 +53,19 @@ ServerKeyOption = Annotated[
 ]
 
 
+class IfBusy(Enum):
+    """What is to become of a call that would have to wait for another one."""
+
+    WAIT = "wait"
+    REFUSE = "refuse"
+
+
+IfBusyOption = Annotated[
+    IfBusy,
+    typer.Option("--if-busy", help="Where another call is at work with the object: wait in line, or be refused."),
+]
+
+
 class Address(NamedTuple):
     """The three parts of an address, as `RouterClient` takes them."""
 
@@ -83,7 +97,11 @@ class Address(NamedTuple):
 
 
 def connect(
-    server: str, timeout_s: float | None, keys: str | None = None, server_key: str | None = None
+    server: str,
+    timeout_s: float | None,
+    keys: str | None = None,
+    server_key: str | None = None,
+    if_busy: IfBusy = IfBusy.WAIT,
 ) -> RouterClient:
     """A client of the server that was asked for; it learns the port of streams from there.
 
@@ -92,6 +110,7 @@ def connect(
         timeout_s: for all its calls; None waits as long as the server lives.
         keys: the file with our key; from the environment if None.
         server_key: the server's public key or its file; from the environment if None.
+        if_busy: what is to become of calls that would have to wait for others.
 
     Raises:
         ConfigurationError: the address, the timeout or a key cannot be.
@@ -105,6 +124,7 @@ def connect(
         address.rpc_port,
         None,
         timeout_s=timeout_s,
+        if_busy=if_busy.value,
         keys=keys,
         server_key=server_key,
     )

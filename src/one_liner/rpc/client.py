@@ -10,8 +10,9 @@ from collections import deque
 from typing import Any
 
 from one_liner.clock import SYSTEM_CLOCK
-from one_liner.config import check_timeout
+from one_liner.config import check_if_busy, check_timeout
 from one_liner.errors import (
+    BusyError,
     CallTimeoutError,
     ClosedError,
     ForkedError,
@@ -42,14 +43,25 @@ class RpcClient:
         client: random number of this client.
         codec: turns arguments and results into bytes and back.
         timeout_s: for calls that bring none of their own; None waits as long as the server lives.
+        if_busy: likewise; "wait" or "refuse".
     """
 
-    def __init__(self, context: Context, link: Link, *, client: int, codec: Codec, timeout_s: float | None) -> None:
+    def __init__(
+        self,
+        context: Context,
+        link: Link,
+        *,
+        client: int,
+        codec: Codec,
+        timeout_s: float | None,
+        if_busy: str = "wait",
+    ) -> None:
         self._context = context
         self._link = link
         self._client = client
         self._codec = codec
         self._timeout_s = check_timeout(timeout_s)
+        self._if_busy = check_if_busy(if_busy)
         self._idle: deque[Channel] = deque()
         self._numbers = itertools.count()
         self._ids = itertools.count(1)
@@ -69,6 +81,7 @@ class RpcClient:
         content: list[Any],
         timeout_s: float | str | None = "default",
         trail: tuple[int, ...] = (),
+        if_busy: str | None = "wait",
     ) -> tuple[Stamp, Any]:
         """Ask the server and wait for its answer.
 
@@ -78,6 +91,7 @@ class RpcClient:
             content: the parts of the body.
             timeout_s: seconds; None waits as long as the server lives; "default" takes the client's.
             trail: the servers that this question has passed, where a server asks.
+            if_busy: "refuse" where it would have to wait for another call; "wait"; None takes the client's.
 
         Returns:
             When the function returned, on the server's timeline (see `here`), and what it returned.
@@ -90,6 +104,7 @@ class RpcClient:
             raise ForkedError("this client was made before a fork; make a new one in the child process")
         link = self._link
         limit_s = self._timeout_s if timeout_s == "default" else check_timeout(timeout_s)
+        refuse = (self._if_busy if if_busy is None else check_if_busy(if_busy)) == "refuse"
         body, buffers = self._encode(kind, content)
         deadline = math.inf if limit_s is None else SYSTEM_CLOCK.now() + limit_s
         if not link.ready:
@@ -97,7 +112,7 @@ class RpcClient:
         channel = self._take()
         try:
             # Numbered once the channel is ours: on each connection the ids grow.
-            request = Request(kind, next(self._ids), self._client, path, body, buffers, trail)
+            request = Request(kind, next(self._ids), self._client, path, body, buffers, trail, refuse)
             reply = channel.ask(request, deadline)
         except OneLinerError as error:
             # Its connection may be damaged for good (libzmq mends none): the next call has another.
@@ -116,7 +131,10 @@ class RpcClient:
             return reply.stamp, value
         if reply.kind == Kind.CANCELLED:
             raise _timed_out(error_of(value), kind, path, content, limit_s)
-        raise error_of(value)
+        raised = error_of(value)
+        if isinstance(raised, BusyError):
+            raised.details["path"] = _title(kind, path, content)
+        raise raised
 
     def here(self, stamp: Stamp) -> Stamp:
         """An instant that the server told, on our timeline."""
@@ -167,6 +185,11 @@ class RpcClient:
 
 def _timed_out(error: OneLinerError, kind: Kind, path: str, content: list[Any], limit_s: float | None) -> OneLinerError:
     """The error of a call that was given up, which names the call."""
-    title = f"{path}.{content[0]}" if kind in (Kind.CALL, Kind.GET, Kind.SET) and content[0] else path
+    title = _title(kind, path, content)
     details = {**error.details, "path": title, "timeout_s": limit_s}
     return type(error)(f"{title}: no answer within {limit_s} s. {error}", **details)
+
+
+def _title(kind: Kind, path: str, content: list[Any]) -> str:
+    """A call as its caller wrote it."""
+    return f"{path}.{content[0]}" if kind in (Kind.CALL, Kind.GET, Kind.SET) and content[0] else path

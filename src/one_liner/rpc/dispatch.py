@@ -201,7 +201,8 @@ class Dispatcher:
         return self._job(request, peer, f"server.{word}", None, act)
 
     def _job(self, request: Request, peer: bytes, where: str, lane: Lane | None, act: Callable[[], Any]) -> Job:
-        return Job(peer, request.id, where, self._sessions.name_of(request.client), lane, act, request.client)
+        who = self._sessions.name_of(request.client)
+        return Job(peer, request.id, where, who, lane, act, request.client, request.refuse_if_busy)
 
     def _check_lease(self, target: Target, client: int, now: float) -> None:
         if self._leases:

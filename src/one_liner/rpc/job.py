@@ -22,10 +22,11 @@ class Job:
         who: for whom, for people.
         lane: the lane it needs, or None when it may run beside others.
         client: random number of the client it is for; 0 when nobody asked.
+        refuse_if_busy: whether it is not to wait for another call in its lane.
     """
 
     is_tick = False
-    __slots__ = ("_act", "client", "id", "lane", "peer", "since", "where", "who")
+    __slots__ = ("_act", "client", "id", "lane", "peer", "refuse_if_busy", "since", "where", "who")
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Job:
         lane: Lane | None,
         act: Callable[[], Any],
         client: int = 0,
+        refuse_if_busy: bool = False,
     ) -> None:
         self.peer = peer
         self.id = request_id
@@ -43,6 +45,7 @@ class Job:
         self.who = who
         self.lane = lane
         self.client = client
+        self.refuse_if_busy = refuse_if_busy
         self.since = 0.0
         self._act = act
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from threading import Lock
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from one_liner.errors import BusyError
 from one_liner.rpc.home import Home
 
 
@@ -60,6 +61,10 @@ class Holder(NamedTuple):
     def __str__(self) -> str:
         return f"{self.occupant.where} for {self.occupant.who}"
 
+    def facts(self, now: float) -> dict[str, Any]:
+        """The same as data, for the `details` of an error: `running`, `who`, `for_s`."""
+        return {"running": self.occupant.where, "who": self.occupant.who, "for_s": now - self.since}
+
 
 class Lane:
     """One object's queue. All methods may be called from any thread and return at once.
@@ -99,6 +104,29 @@ class Lane:
                 return True
             self._waiting.append(occupant)
             return False
+
+    def enter_unless_called(self, occupant: Occupant, now: float) -> bool:
+        """As `enter`, for who waits for ticks, which are over soon, but not for a call.
+
+        Raises:
+            BusyError: a call has the lane, or waits for it already; `details` say which.
+        """
+        with self._lock:
+            present = () if self._holder is None else (self._holder, *self._waiting)
+            call = next((one for one in present if not one.is_tick), None)
+            if call is None:
+                if self._holder is None:
+                    self._holder = occupant
+                    self._since = now
+                    return True
+                self._waiting.append(occupant)
+                return False
+            holder = Holder(call, self._since if call is self._holder else now)
+        raise BusyError(f"{occupant.where} did not run: {self.at_work(holder, now)}", **holder.facts(now))
+
+    def at_work(self, holder: Holder, now: float) -> str:
+        """What the object is doing, for people."""
+        return f"{self.name!r} is at work with {holder} since {now - holder.since:.1f} s"
 
     def leave(self, now: float) -> Occupant | None:
         """Give the lane up. Returns who comes next: the lane is theirs already and they have to be run."""

@@ -20,6 +20,7 @@ import zmq
 from one_liner.clock import SYSTEM_CLOCK, Clock
 from one_liner.errors import (
     AnswerLostError,
+    BusyError,
     BusyTimeoutError,
     CallTimeoutError,
     LeaseLostError,
@@ -38,7 +39,7 @@ from one_liner.rpc.exposure import Exposure
 from one_liner.rpc.forwarder import Asker, Forwarder
 from one_liner.rpc.job import Job, error_reply
 from one_liner.rpc.journal import Journal, Verdict
-from one_liner.rpc.lanes import Holder, Lane, Occupant
+from one_liner.rpc.lanes import Lane, Occupant
 from one_liner.rpc.nuisance import Nuisances
 from one_liner.rpc.permission import AllowList
 from one_liner.rpc.sessions import Sessions
@@ -389,11 +390,10 @@ class RpcServer:
         if job.lane is not None and job.lane.withdraw(job):
             del self._active[peer, request.id]
             error = BusyTimeoutError(
-                f"{job.where} did not run, it was withdrawn: {job.lane.name!r} is at work with {holder}"
-                f" since {now - holder.since:.1f} s"
+                f"{job.where} did not run, it was withdrawn: {job.lane.at_work(holder, now)}"
                 if holder is not None
                 else f"{job.where} did not run",
-                **({} if holder is None else _facts(holder, now)),
+                **({} if holder is None else holder.facts(now)),
             )
         else:
             error = CallTimeoutError(f"{job.where} still runs, for {now - job.since:.1f} s now", where=job.where)
@@ -451,7 +451,11 @@ class RpcServer:
         key = (peer, job.id)
         job.since = now
         self._active[key] = job
-        frames = self._workshop.carry_out(job, term)
+        try:
+            frames = self._workshop.carry_out(job, term)
+        except BusyError:
+            del self._active[key]
+            raise
         if frames is None:
             return self._workshop.leads(term)
         del self._active[key]
@@ -592,10 +596,6 @@ def read_heartbeat(parts: Any) -> tuple[str, float, dict[int, str]]:
     if not sound:
         raise MalformedError("this heartbeat cannot be read")
     return name, min(heartbeat_s, MAX_HEARTBEAT_S), vouched
-
-
-def _facts(holder: Holder, now: float) -> dict[str, Any]:
-    return {"running": holder.occupant.where, "who": holder.occupant.who, "for_s": now - holder.since}
 
 
 def check_trail(trail: tuple[int, ...], server: int, name: str, path: str) -> None:

@@ -63,10 +63,14 @@ class Workshop:
         Returns:
             The answer, when it was made in place; otherwise None, and it will be handed in. After None, the caller has
             to look whether it still leads.
+
+        Raises:
+            BusyError: a call is at work there, and this one is not to wait for it.
         """
         lane = job.lane
         if lane is not None:
-            if not lane.enter(job, job.since):
+            enter = lane.enter_unless_called if job.refuse_if_busy else lane.enter
+            if not enter(job, job.since):
                 return None
             if lane.home is not None or lane.own_thread:
                 self.resume(lane, job)

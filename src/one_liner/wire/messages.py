@@ -84,6 +84,9 @@ _FIRST_REPLY: Final = int(Kind.RESULT)
 _VERSION_REPLY: Final = int(Kind.VERSION)
 _FIRST_SAMPLE: Final = int(Kind.SAMPLE)
 _LAST_SAMPLE: Final = int(Kind.MARKER)
+REFUSE_IF_BUSY: Final = 32
+"""Added to the kind of a CALL, GET, SET or CALL_NAMED that is to be refused where it would have to wait for a call."""
+_REFUSING: Final = {kind | REFUSE_IF_BUSY: int(kind) for kind in (Kind.CALL, Kind.GET, Kind.SET, Kind.CALL_NAMED)}
 
 
 class Encoding(IntEnum):
@@ -136,6 +139,7 @@ class Request(NamedTuple):
         body: encoded arguments.
         buffers: large parts of the arguments, in frames of their own.
         trail: ids of the servers that passed this request on.
+        refuse_if_busy: do not wait for a call that is at work with the object; only of CALL, GET, SET, CALL_NAMED.
     """
 
     kind: int
@@ -145,15 +149,18 @@ class Request(NamedTuple):
     body: Buffer
     buffers: Sequence[Buffer] = ()
     trail: tuple[int, ...] = ()
+    refuse_if_busy: bool = False
 
     def encode(self) -> list[Buffer]:
         """The frames of this request."""
-        kind, request_id, client, path, body, buffers, trail = self
+        kind, request_id, client, path, body, buffers, trail, refuse_if_busy = self
         name = path.encode()
         if len(name) > 0xFFFF:
             raise LimitError(f"a path of {len(name)} bytes is longer than 65535")
         if buffers or len(body) >= OUT_OF_BAND_BYTES:
             body, buffers = _split(body, buffers)
+        if refuse_if_busy:
+            kind |= REFUSE_IF_BUSY
         head = _REQUEST.pack(_SIGNATURE, kind, request_id, client, len(buffers), len(trail), len(name))
         if trail:
             head += struct.pack(f"<{len(trail)}Q", *trail)
@@ -181,7 +188,10 @@ class Request(NamedTuple):
         if len(head) < end or count != len(buffers) or kind >= _FIRST_REPLY:
             raise MalformedError("not a request: its parts contradict each other")
         body, rest = _join(head, end, buffers)
-        return _new(cls, (kind, request_id, client, path, body, rest, trail))
+        refuse_if_busy = kind in _REFUSING
+        if refuse_if_busy:
+            kind = _REFUSING[kind]
+        return _new(cls, (kind, request_id, client, path, body, rest, trail, refuse_if_busy))
 
 
 class Reply(NamedTuple):
