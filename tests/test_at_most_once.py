@@ -7,6 +7,7 @@ cut at the worst moment.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -35,6 +36,7 @@ from one_liner.errors import (
     ServerRestartedError,
     UnknownObjectError,
 )
+from one_liner.rpc import journal
 from one_liner.rpc.journal import MAX_BYTES, MAX_ENTRIES
 from one_liner.server import RouterServer
 from one_liner.wire.codec import Codec
@@ -291,6 +293,26 @@ def test_lower_ids_after_higher_ones_are_not_carried_out(raw: Raw, counter: Coun
     assert counter.count == 1
 
 
+@pytest.mark.parametrize("wild", [0, 2**48 + 1, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("kind", [Kind.CALL, Kind.ASK_AGAIN])
+def test_an_id_that_cannot_be_one_is_an_error_and_spoils_nothing(
+    raw: Raw, counter: Counter, wild: int, kind: Kind
+) -> None:
+    content = ["bump", [], {}] if kind == Kind.CALL else None
+    for number in (1, 2):
+        raw.say(kind, wild, content=content)
+        heard, error = raw.hear()
+        assert (heard, type(error)) == (wild, MalformedError)
+        raw.call(number, "bump")
+        assert raw.hear() == (number, number), "small ids are as good as before"
+    assert counter.count == 2
+
+
+def test_a_connection_that_has_counted_for_long_elsewhere_is_welcome(raw: Raw) -> None:
+    raw.call(2**48, "bump")
+    assert raw.hear() == (2**48, 1)
+
+
 def test_a_request_that_was_asked_after_before_it_came_never_runs(raw: Raw, counter: Counter) -> None:
     raw.say(Kind.ASK_AGAIN, 1)
     number, error = raw.hear()
@@ -387,6 +409,39 @@ def test_threads_of_one_client_do_not_take_each_others_numbers(server: RouterSer
         assert client.call("counter", "bump") == 2
         go_on.set()
         assert future.result(PATIENCE_S) == 3
+
+
+def test_a_connection_that_rests_while_others_count_on_is_as_good_as_before(
+    server: RouterServer, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_MAX_STEP", 5)  # instead of millions of calls
+    with client_of(server.rpc_port) as client:
+
+        def two_at_once() -> None:
+            slow = in_background(lambda: client.call("counter", "slow"))
+            assert counter.begun.wait(PATIENCE_S)
+            client.call("other", "bump")
+            counter.go.set()
+            slow.result(PATIENCE_S)
+            counter.begun.clear()
+            counter.go.clear()
+
+        two_at_once()
+        for _ in range(20):
+            client.call("other", "bump")
+        two_at_once()
+
+
+def test_a_client_leaves_a_connection_on_which_the_two_ends_disagree(server: RouterServer, counter: Counter) -> None:
+    with client_of(server.rpc_port) as client:
+        client.call("counter", "bump")
+        (channel,) = client._rpc._idle
+        channel._ids = itertools.count(1)  # as if an id had been damaged on the way
+        server._rpc._journal._entries.clear()
+        with pytest.raises(AnswerLostError, match="its id is below that of a later one"):
+            client.call("counter", "bump")
+        assert client.call("counter", "bump") == 2
+        assert counter.count == 2
 
 
 # --- connections that break ------------------------------------------------------------------------------------------

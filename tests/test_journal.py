@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from one_liner.errors import MalformedError
 from one_liner.rpc.journal import MAX_BYTES, MAX_COPY_BYTES, Journal, Verdict
 
 ANN, BOB = b"ann", b"bob"
@@ -31,8 +32,40 @@ def test_an_id_below_the_highest_is_an_old_one() -> None:
     journal = Journal()
     journal.admit(ANN, 10)
     assert journal.admit(ANN, 9) is Verdict.KNOWN
-    assert journal.admit(ANN, 0) is Verdict.KNOWN
+    assert journal.admit(ANN, 1) is Verdict.KNOWN
     assert journal.admit(ANN, 11) is Verdict.NEW
+
+
+@pytest.mark.parametrize("wild", [0, (1 << 48) + 1, (1 << 64) - 1])
+def test_a_first_id_that_cannot_be_one_is_an_error_and_not_remembered(wild: int) -> None:
+    journal = Journal()
+    for ask in (journal.admit, journal.asked):
+        with pytest.raises(MalformedError):
+            ask(ANN, wild)
+    assert journal.admit(ANN, 1) is Verdict.NEW
+    with pytest.raises(MalformedError):
+        journal.admit(ANN, wild)
+    assert journal.admit(ANN, 2) is Verdict.NEW
+
+
+def test_a_connection_may_have_counted_for_long_elsewhere() -> None:
+    assert Journal().admit(ANN, 1 << 48) is Verdict.NEW
+
+
+def test_what_is_asked_after_is_known_from_then_on() -> None:
+    journal = Journal()
+    assert journal.asked(ANN, 3) is Verdict.NEW
+    assert journal.admit(ANN, 3) is Verdict.KNOWN
+    assert journal.asked(ANN, 3) is Verdict.KNOWN
+
+
+def test_what_a_forgotten_connection_asked_is_not_called_new() -> None:
+    journal = Journal(max_peers=1)
+    assert journal.asked(b"carl", 1) is Verdict.NEW, "nobody was forgotten yet"
+    journal.admit(ANN, 7)
+    journal.admit(BOB, 1)
+    assert journal.asked(ANN, 7) is Verdict.KNOWN, "it may have run"
+    assert journal.asked(ANN, 8) is Verdict.NEW
 
 
 def test_an_answer_is_given_again() -> None:
@@ -166,7 +199,7 @@ def test_memory_stays_bounded_with_large_answers() -> None:
     assert kept == MAX_BYTES // (size + 4)
 
 
-@given(st.lists(st.tuples(st.sampled_from([ANN, BOB]), st.integers(0, 20), st.booleans()), max_size=60))
+@given(st.lists(st.tuples(st.sampled_from([ANN, BOB]), st.integers(1, 20), st.booleans()), max_size=60))
 def test_nothing_is_new_twice(script: list[tuple[bytes, int, bool]]) -> None:
     journal = Journal(max_entries=3, max_bytes=30)
     new: list[tuple[bytes, int]] = []

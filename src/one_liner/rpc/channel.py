@@ -7,6 +7,7 @@ the deadline has passed or the client was closed; so nothing needs to be woken, 
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import zmq
@@ -27,7 +28,18 @@ _LAST_WORD_S = 0.1
 class Channel:
     """A connection to the server for one call at a time. Has one owner, who may pass it on as a whole."""
 
-    __slots__ = ("_away_since", "_given_up", "_link", "_refusals", "_slice_ms", "_socket", "_spin", "session", "stale")
+    __slots__ = (
+        "_away_since",
+        "_given_up",
+        "_ids",
+        "_link",
+        "_refusals",
+        "_slice_ms",
+        "_socket",
+        "_spin",
+        "session",
+        "stale",
+    )
 
     session: int | None
     """Of the server that it was made for; None when it is not to be used again."""
@@ -53,15 +65,20 @@ class Channel:
         self._refusals = link.refusals
         self._spin = Spin(cores())
         self.stale = 0
+        self._ids = itertools.count(1)
         self._given_up: set[int] = set()
         self._away_since = math.inf
         self._socket.connect(str(endpoint))
+
+    def next_id(self) -> int:
+        """The id of the next request: they count what was asked on this connection."""
+        return next(self._ids)
 
     def ask(self, request: Request, deadline: float) -> Reply:
         """Send a request and wait for its reply.
 
         Args:
-            request: with an id that this channel has not used before.
+            request: with an id of `next_id`.
             deadline: on `time.perf_counter()`; may be infinite.
 
         Raises:

@@ -12,10 +12,12 @@ from typing import Any
 from one_liner.clock import SYSTEM_CLOCK
 from one_liner.config import check_if_busy, check_timeout
 from one_liner.errors import (
+    AnswerLostError,
     BusyError,
     CallTimeoutError,
     ClosedError,
     ForkedError,
+    MalformedError,
     NotCarriableError,
     OneLinerError,
 )
@@ -24,7 +26,7 @@ from one_liner.rpc.link import Link
 from one_liner.transport.sockets import Context
 from one_liner.wire.codec import Codec
 from one_liner.wire.faults import error_of
-from one_liner.wire.messages import Kind, Request, Stamp
+from one_liner.wire.messages import Kind, Reply, Request, Stamp
 
 _RESULT = int(Kind.RESULT)
 _ARGUMENT_NAMES = {
@@ -64,7 +66,6 @@ class RpcClient:
         self._if_busy = check_if_busy(if_busy)
         self._idle: deque[Channel] = deque()
         self._numbers = itertools.count()
-        self._ids = itertools.count(1)
         self._stale = 0
         self._pid = os.getpid()
         self._closed = False
@@ -111,8 +112,7 @@ class RpcClient:
             link.wait_ready(deadline)
         channel = self._take()
         try:
-            # Numbered once the channel is ours: on each connection the ids grow.
-            request = Request(kind, next(self._ids), self._client, path, body, buffers, trail, refuse)
+            request = Request(kind, channel.next_id(), self._client, path, body, buffers, trail, refuse)
             reply = channel.ask(request, deadline)
         except OneLinerError as error:
             # Its connection may be damaged for good (libzmq mends none): the next call has another.
@@ -125,16 +125,13 @@ class RpcClient:
             # Ctrl-C may have come in the middle of a message.
             self._discard(channel)
             raise
-        self._give_back(channel)
-        value = self._codec.decode(reply.body, reply.buffers)
         if reply.kind == _RESULT:
-            return reply.stamp, value
-        if reply.kind == Kind.CANCELLED:
-            raise _timed_out(error_of(value), kind, path, content, limit_s)
-        raised = error_of(value)
-        if isinstance(raised, BusyError):
-            raised.details["path"] = _title(kind, path, content)
-        raise raised
+            self._give_back(channel)
+            return reply.stamp, self._codec.decode(reply.body, reply.buffers)
+        if reply.kind != Kind.CANCELLED:
+            raise self._error(reply, channel, kind, path, content)
+        self._give_back(channel)
+        raise _timed_out(error_of(self._codec.decode(reply.body, reply.buffers)), kind, path, content, limit_s)
 
     def here(self, stamp: Stamp) -> Stamp:
         """An instant that the server told, on our timeline."""
@@ -145,6 +142,19 @@ class RpcClient:
         self._closed = True
         while self._idle:
             self._discard(self._idle.pop())
+
+    def _error(self, reply: Reply, channel: Channel, kind: Kind, path: str, content: list[Any]) -> OneLinerError:
+        """What the server answered in place of a result."""
+        try:
+            error = error_of(self._codec.decode(reply.body, reply.buffers))
+            if isinstance(error, AnswerLostError | MalformedError):
+                # The two ends do not agree on what was asked here: the next call has another connection.
+                channel.session = None
+        finally:
+            self._give_back(channel)
+        if isinstance(error, BusyError):
+            error.details["path"] = _title(kind, path, content)
+        return error
 
     def _encode(self, kind: Kind, content: list[Any]) -> tuple[Any, Any]:
         try:

@@ -20,6 +20,8 @@ MAX_AGE_S: Final = 300.0
 MAX_PEERS: Final = 10_000
 MAX_COPY_BYTES: Final = 1024 * 1024
 _MAX_STEP: Final = 1 << 24
+_MAX_FIRST: Final = 1 << 48
+"""A connection that is new here may have counted for long, elsewhere; but nobody counts that far."""
 
 Frames = Sequence[bytes | bytearray | memoryview]
 
@@ -63,17 +65,26 @@ class Journal:
         self._by_age: deque[_Entry] = deque()
         self._bytes = 0
         self._highest: OrderedDict[bytes, int] = OrderedDict()
+        self._forgot_some = False
 
     def admit(self, peer: bytes, request_id: int) -> Verdict:
         """Ask whether a request may be carried out. Ids of one peer grow; one at or below the highest is an old one.
 
         Raises:
-            MalformedError: the id is so far ahead of all before that it cannot be one. It is not remembered.
+            MalformedError: the id cannot be one: it is 0, too large for a first one, or too far ahead of all before. It
+                is not remembered: those that follow are measured by the last one that could be.
         """
         highest = self._highest.get(peer)
+        if request_id == 0:
+            raise MalformedError("0 is no id of a request; they begin with 1")
         if highest is None:
+            if request_id > _MAX_FIRST:
+                raise MalformedError(
+                    f"the first request of a connection cannot have the id {request_id}: ids count requests, from 1 on"
+                )
             if len(self._highest) >= self._max_peers:
                 self._highest.popitem(last=False)
+                self._forgot_some = True
         elif request_id <= highest:
             return Verdict.ANSWERED if (peer, request_id) in self._entries else Verdict.KNOWN
         elif request_id - highest > _MAX_STEP:
@@ -81,6 +92,18 @@ class Journal:
         self._highest[peer] = request_id
         self._highest.move_to_end(peer)
         return Verdict.NEW
+
+    def asked(self, peer: bytes, request_id: int) -> Verdict:
+        """The same for who asks what became of a request; if it is new, it is known from now on and will not be done.
+
+        What a connection asked that was silent for so long that it was forgotten is not called new.
+
+        Raises:
+            MalformedError: as `admit`.
+        """
+        forgotten = self._forgot_some and peer not in self._highest
+        verdict = self.admit(peer, request_id)
+        return Verdict.KNOWN if forgotten else verdict
 
     def record(self, peer: bytes, request_id: int, frames: Frames, now: float, *, shared: bool = False) -> None:
         """Keep an answer.

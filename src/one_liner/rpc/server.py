@@ -406,7 +406,7 @@ class RpcServer:
         asked = self._codec.decode(request.body, request.buffers)
         if asked is not None and asked != self._server:
             raise ServerRestartedError("the server was restarted during the call, which may or may not have run")
-        self._answer_again(peer, request.id, self._journal.admit(peer, request.id))
+        self._answer_again(peer, request.id, self._journal.asked(peer, request.id))
 
     def _answer_again(self, peer: bytes, request_id: int, verdict: Verdict) -> None:
         frames = self._journal.answer(peer, request_id)
@@ -419,7 +419,8 @@ class RpcServer:
             error = NotReceivedError("the call was lost on the way; it did not run, and will not")
         else:
             error = AnswerLostError(
-                "the call was received before, and its answer fell out of the journal; it may or may not have run"
+                "the call was received before and its answer is not kept any more, "
+                "or its id is below that of a later one; it may or may not have run"
             )
         self._send(peer, error_reply(request_id, error, self._codec, self._clock))
 
