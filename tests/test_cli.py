@@ -386,6 +386,8 @@ def test_a_remote_exception(capsys: pytest.CaptureFixture[str]) -> None:
         (["call"], 2, ""),
         (["no-such-command"], 2, ""),
         (["watch", "--count", "0"], 2, ""),
+        (["watch", "reading", "--seconds", "nan"], 2, "a timeout is"),
+        (["ledger", "--follow", "--seconds", "-1"], 2, "a timeout is"),
     ],
 )
 def test_errors_are_a_line_and_a_number(

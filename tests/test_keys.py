@@ -164,6 +164,7 @@ _OTHER = KeyPair.new()
         (f'public-key = "{_OTHER.public}"\nsecret-key = "abc"', "the secret key has 3 characters"),
         (f'public-key = "{_OTHER.public}"\nsecret-key = ""', "the secret key is empty"),
         (f'public-key = "{_OTHER.public}"\nsecret-key = "{"|" * 40}"', "the secret key is not Z85"),
+        (f'public-key = "{_OTHER.secret}"\nsecret-key = "{_OTHER.public}"', "are swapped"),
         (f'public-key = "{KeyPair.new().public}"\nsecret-key = "{_OTHER.secret}"', "do not belong together"),
         (f'public-key = "x"\nsecret-key = "{_OTHER.secret}"', "the public key has 1 characters"),
         ("\0" * (2 << 20), "larger than any file of keys"),

@@ -69,7 +69,10 @@ class KeyPair:
         check_key(self.public, "the public key")
         check_key(self.secret, "the secret key")
         if public_of(self.secret) != self.public:
-            raise ConfigurationError("the public and the secret key do not belong together")
+            swapped = public_of(self.public) == self.secret
+            raise ConfigurationError(
+                f"the public and the secret key {'are swapped' if swapped else 'do not belong together'}"
+            )
 
     @classmethod
     def new(cls) -> KeyPair:

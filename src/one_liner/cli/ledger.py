@@ -26,6 +26,7 @@ from one_liner.cli.connection import (
 from one_liner.cli.listing import show
 from one_liner.cli.values import to_json
 from one_liner.client import RouterClient
+from one_liner.config import check_timeout
 from one_liner.errors import NoDataError
 
 _COUNTERS = ("produced", "published", "failed", "skipped_late", "skipped_busy", "overruns")
@@ -66,7 +67,8 @@ def ledger(
 
 
 def _follow(client: RouterClient, names: Sequence[str] | None, seconds: float | None, json: bool) -> None:
-    end = float("inf") if seconds is None else time.perf_counter() + seconds
+    limit_s = check_timeout(seconds)
+    end = float("inf") if limit_s is None else time.perf_counter() + limit_s
     ledgers = _ledgers(client, names, end)
     try:
         if json:

@@ -22,6 +22,7 @@ from one_liner.cli.connection import (
     connect,
 )
 from one_liner.client import RouterClient
+from one_liner.config import check_timeout
 from one_liner.errors import OneLinerError, UnknownStreamError
 
 _LOOK_EVERY_S = 0.01
@@ -77,7 +78,8 @@ class Watching:
 
     def __init__(self, client: RouterClient, board: Board, seconds: float | None, count: int | None) -> None:
         self._client, self._board, self._count = client, board, count
-        self._end = float("inf") if seconds is None else time.perf_counter() + seconds
+        limit_s = check_timeout(seconds)
+        self._end = float("inf") if limit_s is None else time.perf_counter() + limit_s
         self._state = client.state
 
     def show_table(self) -> None:

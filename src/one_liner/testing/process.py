@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from one_liner.config import check_timeout
 from one_liner.errors import ConfigurationError, NoServerError
 from one_liner.testing.conditions import poll_until
 
@@ -31,7 +32,7 @@ class SubprocessServer:
         rpc_port: the port of calls; 0 takes a free one, which a `restart` takes again.
         broadcast_port: the port of streams, likewise.
         environment: variables to set in the new process, on top of ours.
-        timeout_s: how long it may take to start, in s.
+        timeout_s: how long it may take to start, in s; None without end.
 
     The process finds modules where this one does, writes what it prints to `output`, and ends by itself when this
     process does. Methods belong to one thread at a time.
@@ -49,7 +50,7 @@ class SubprocessServer:
         rpc_port: int = 0,
         broadcast_port: int = 0,
         environment: Mapping[str, str] | None = None,
-        timeout_s: float = 20.0,
+        timeout_s: float | None = 20.0,
     ) -> None:
         self._factory = place_of(factory)
         try:
@@ -57,7 +58,7 @@ class SubprocessServer:
         except TypeError as error:
             raise ConfigurationError(f"arguments of a factory in another process are plain values: {error}") from None
         self._environment = dict(environment or {})
-        self._timeout_s = timeout_s
+        self._timeout_s = check_timeout(timeout_s)
         self._ports = (rpc_port, broadcast_port)
         self._folder = tempfile.TemporaryDirectory(prefix="one_liner-")
         self._starts = 0

@@ -17,6 +17,7 @@ from one_liner.cli.board import Arrival, Board, configurations
 from one_liner.cli.connection import connect
 from one_liner.cli.demo.calls import Answer, Caller
 from one_liner.cli.demo.serving import ServingProcess
+from one_liner.config import check_timeout
 from one_liner.errors import MissingExtraError
 from one_liner.keys import CLIENTS_VARIABLE, KEYS_VARIABLE, SERVER_KEY_VARIABLE
 
@@ -83,7 +84,8 @@ class DemoRun:
 
     def __init__(self, board: Board, caller: Caller, title: str, seconds: float | None) -> None:
         self._board, self._caller, self._title = board, caller, title
-        self._end = float("inf") if seconds is None else time.perf_counter() + seconds
+        limit_s = check_timeout(seconds)
+        self._end = float("inf") if limit_s is None else time.perf_counter() + limit_s
         self._no_sensor = False
 
     def show_table(self) -> None:
