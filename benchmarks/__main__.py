@@ -37,10 +37,8 @@ def main(
         for workload in WORKLOADS.values():
             console.print(f"{workload.name:<20} {workload.title}", highlight=False)
         return
-    if load:
-        results = Results.load(load)
-    else:
-        results = _run(only, contenders, *((1, QUICK_SHARE) if quick else (rounds, 1.0)))
+    times, share = (1, QUICK_SHARE) if quick else (rounds, 1.0)
+    results = Results.load(load) if load else _run(only, contenders, times, share)
     if json:
         results.save(json)
     show(results, console)

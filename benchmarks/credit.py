@@ -38,7 +38,16 @@ class Credit:
             try:
                 self._socket.recv(1)
             except TimeoutError:
-                pass  # It is lost, and is replaced.
+                pass  # It was lost: send another one.
+            yield
+
+    def heard(self, stop: Event) -> Iterator[None]:
+        """Every word, when it comes, until `stop`."""
+        while not stop.is_set():
+            try:
+                self._socket.recv(1)
+            except TimeoutError:
+                continue
             yield
 
     def close(self) -> None:

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
 from typing import Self
 
 import psutil
+
+
+def memory_bytes() -> int:
+    """The memory that this process has now."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def _waits() -> int:
+    """How often a thread of this process went to sleep."""
+    if sys.platform == "win32":
+        return int(psutil.Process().num_ctx_switches().voluntary)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
 
 
 @dataclass(frozen=True)
@@ -21,10 +36,7 @@ class Use:
     @classmethod
     def now(cls) -> Self:
         """Of this process, all of its threads."""
-        process = psutil.Process()
-        return cls(
-            time.perf_counter(), time.process_time(), process.memory_info().rss, process.num_ctx_switches().voluntary
-        )
+        return cls(time.perf_counter(), time.process_time(), memory_bytes(), _waits())
 
     def since(self, before: Use) -> dict[str, float]:
         """What it took in between, as it is reported by every server."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmarks.contenders import BARE, OURS
 from benchmarks.results import Results
 from benchmarks.session import FailedError, introduce, measure
 from benchmarks.workloads.workload import Workload
@@ -32,7 +33,7 @@ def run(workloads: Sequence[Workload], contenders: Sequence[str], results: Resul
         for workload in workloads
         if not workload.pinned or hasattr(os, "sched_setaffinity")
         for name in names
-        if workload.needs in results.contenders[name]["can"]
+        if workload.needs in results.contenders[name]["can"] and (workload.peers or name in (OURS, BARE))
     ]
     for round_number in range(results.rounds):
         for index, (workload, name) in enumerate(once):

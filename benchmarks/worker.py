@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from threading import Event, Thread
 from typing import Any
 
@@ -31,11 +32,14 @@ def introduce(task: dict[str, Any]) -> None:
 
 def serve(task: dict[str, Any], workload: Workload) -> None:
     """Be the server."""
-    server = load(task["contender"]).Server(Instrument(), workload.switch_interval_s)
+    module = load(task["contender"])
+    began = time.perf_counter()
+    server = module.Server(Instrument(), workload.switch_interval_s)
+    start_ms = 1e3 * (time.perf_counter() - began)
     credit, stop = Credit(), Event()
     _say({"address": server.address, "credit": credit.port})
     _hear("go")
-    report: dict[str, float] = {}
+    report = {"start_ms": start_ms}
     failures: list[BaseException] = []
 
     def perform() -> None:

@@ -21,7 +21,7 @@ from benchmarks.instrument import Instrument
 CONTENDER = Contender(
     "bare pyzmq",
     f"{zmq.__version__}, libzmq {zmq.zmq_version()}",
-    frozenset({"calls", "arrays", "streams", "frames", "hops"}),
+    frozenset({"calls", "arrays", "streams", "frames", "hops", "pending"}),
     "import zmq, msgpack",
 )
 ADDRESS: Final = "tcp://127.0.0.1:*"

@@ -16,7 +16,7 @@ from one_liner.version import __version__
 CONTENDER = Contender(
     "one_liner",
     __version__,
-    frozenset({"calls", "arrays", "streams", "frames", "hops"}),
+    frozenset({"calls", "arrays", "streams", "frames", "hops", "pending"}),
     "from one_liner import RouterClient, RouterServer; RouterClient, RouterServer",
 )
 

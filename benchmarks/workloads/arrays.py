@@ -43,6 +43,7 @@ WORKLOADS = tuple(
         },
         size_bytes=size_bytes,
         curve=("result / B", size_bytes),
+        peers=name in ("80kb", "8mb"),
     )
     for name, size_bytes in (
         ("800b", 800),

@@ -37,6 +37,7 @@ WORKLOADS = tuple(
         clients=count,
         duration_s=1.5,
         curve=("clients", count),
+        peers=count == 8,
     )
     for count in (1, 2, 4, 8, 16)
 )

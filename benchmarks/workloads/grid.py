@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cmath
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,8 +14,8 @@ from benchmarks.figures import percentile
 class Grid:
     """What can be said of the ticks of one stream.
 
-    The grid lies where the earliest ticks are (their first percentile), so that what is common to all ticks, about the
-    time that the system takes to wake a thread, does not count as distance.
+    The grid lies where the median tick is, so that what is common to all ticks, about the time that the system takes to
+    wake a thread, does not count as distance.
 
     Attributes:
         due: how many deadlines there were, from the first tick to the last.
@@ -37,9 +39,10 @@ class Grid:
         if len(instants) < 2:
             raise ValueError(f"{len(instants)} ticks at {frequency_hz:g} Hz are no grid")
         period, first = 1 / frequency_hz, instants[0]
-        # Against the nearest deadline of a grid through the first tick, then of one through the earliest ones.
-        residues = [(instant - first + period / 2) % period - period / 2 for instant in instants]
-        start = first + percentile(residues, 1)
+        # On the circle of one period: the mean direction first, so that no tick is near the cut, and then the median.
+        turns = [cmath.exp(2j * math.pi * ((instant - first) % period) / period) for instant in instants]
+        start = first + cmath.phase(sum(turns)) / (2 * math.pi) * period
+        start += percentile([(instant - start + period / 2) % period - period / 2 for instant in instants], 50)
         indices = [round((instant - start) / period) for instant in instants]
         due = indices[-1] - indices[0] + 1
         return cls(

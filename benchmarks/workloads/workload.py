@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Event
 from typing import Any, Literal
 
@@ -48,6 +48,7 @@ class Workload:
         pinned: whether all processes share one core, where the system can do that.
         switch_interval_s: the interpreter's switch interval in the server; None for Python's own.
         duration_s: how long is measured.
+        peers: whether all take part, or only we and bare pyzmq.
         curve: with which other workloads this is a curve, and at which load: `("call size / B", 1000.0)`.
     """
 
@@ -60,7 +61,8 @@ class Workload:
     pinned: bool = False
     switch_interval_s: float | None = None
     duration_s: float = 1.0
-    curve: tuple[str, float] | None = field(default=None)
+    peers: bool = True
+    curve: tuple[str, float] | None = None
 
     def prepare(self, client: Client) -> Any:
         """Whatever has to be there before it begins, such as subscriptions; `measure` gets it."""

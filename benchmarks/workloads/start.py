@@ -1,0 +1,81 @@
+"""What it costs before anything happens: import, start, first call; and when nothing happens: idle."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.contenders.contender import Client
+from benchmarks.credit import Credit
+from benchmarks.figures import median
+from benchmarks.workloads.workload import Metric, Report, Workload
+
+TIMES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start(Workload):
+    """The imports of a user, in new interpreters, against interpreters that import nothing; then new clients."""
+
+    def measure(self, client: Client, prepared: Any, credit: Credit, duration_s: float) -> Report:
+        imports = sys.modules[type(client).__module__].CONTENDER.imports
+        pairs = [(_interpreter_s("pass"), _interpreter_s(imports)) for _ in range(TIMES)]
+        return {
+            "import_ms": 1e3 * median([with_imports - without for without, with_imports in pairs]),
+            "connect_ms": 1e3 * median([_first_call_s(client) for _ in range(TIMES)]),
+        }
+
+
+def _interpreter_s(code: str) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return time.perf_counter() - start
+
+
+def _first_call_s(client: Client) -> float:
+    start = time.perf_counter()
+    another = type(client)(client.address)
+    another.call("echo", 7)
+    duration_s = time.perf_counter() - start
+    another.close()
+    return duration_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Idle(Workload):
+    """One client is there and does nothing."""
+
+    def prepare(self, client: Client) -> None:
+        client.call("echo", 7)
+
+    def measure(self, client: Client, prepared: Any, credit: Credit, duration_s: float) -> Report:
+        time.sleep(duration_s)
+        return {}
+
+
+WORKLOADS = (
+    Start(
+        name="start",
+        title="Import and start",
+        needs="calls",
+        metrics={
+            "import_ms": Metric("import, beyond the interpreter / ms", "lower"),
+            "start_ms": Metric("start of a server / ms", "lower"),
+            "connect_ms": Metric("a new client and its first call / ms", "lower", 1),
+        },
+    ),
+    Idle(
+        name="idle",
+        title="An idle server, with one client",
+        needs="calls",
+        metrics={
+            "cpu_percent": Metric("% of a core", "lower", 3),
+            "wakeups_per_s": Metric("wake-ups/s", "lower", 1),
+            "memory_mb": Metric("memory / MB", "lower", 1),
+        },
+        duration_s=3.0,
+    ),
+)
