@@ -12,12 +12,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.comparison import changes, incomparable
 from benchmarks.contenders import NAMES
+from benchmarks.page.plots import draw
+from benchmarks.page.text import REMARKS, load_remarks, text, unexplained
 from benchmarks.report import show
 from benchmarks.results import Results
 from benchmarks.rounds import run
+from benchmarks.session import ROOT
 from benchmarks.workloads import WORKLOADS
 
 QUICK_SHARE = 0.25
+PAGE = ROOT / "docs" / "explanation" / "performance.md"
+PICTURES = PAGE.with_suffix("")
 console = Console()
 errors = Console(stderr=True)
 
@@ -30,6 +35,9 @@ def main(
     json: Annotated[Path | None, typer.Option(help="keep the results in this file")] = None,
     load: Annotated[Path | None, typer.Option(help="measure nothing, take the results of this file")] = None,
     compare: Annotated[Path | None, typer.Option(help="an older results file; exit code 1 if we got slower")] = None,
+    page: Annotated[
+        bool, typer.Option("--page", help="write docs/explanation/performance.md from the results")
+    ] = False,
     list_: Annotated[bool, typer.Option("--list", help="say which workloads there are, and end")] = False,
 ) -> None:
     """Measure one_liner beside bare ZeroMQ and what else a user would take."""
@@ -42,6 +50,8 @@ def main(
     if json:
         results.save(json)
     show(results, console)
+    if page:
+        _write_page(results)
     if compare and _compare(Results.load(compare), results):
         raise typer.Exit(1)
 
@@ -60,6 +70,16 @@ def _run(only: str, contenders: str, rounds: int, share: float) -> Results:
             lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
         )
     return results
+
+
+def _write_page(results: Results) -> None:
+    """The page with its pictures, and what somebody has to explain on it."""
+    remarks = load_remarks()
+    pictures = {title: path.relative_to(PAGE.parent).as_posix() for title, path in draw(results, PICTURES).items()}
+    PAGE.write_text(text(results, remarks, pictures), encoding="utf-8")
+    console.print(f"wrote {PAGE}", highlight=False)
+    for row in unexplained(results, remarks):
+        console.print(f"no remark in {REMARKS.name} yet: {row}", highlight=False)
 
 
 def _compare(old: Results, new: Results) -> bool:

@@ -7,17 +7,9 @@ from rich.table import Table
 
 from benchmarks.contenders import OURS
 from benchmarks.figures import median
+from benchmarks.page.text import in_words
 from benchmarks.results import Results
 from benchmarks.workloads import WORKLOADS
-
-
-def in_words(figures: list[float], digits: int = 0) -> str:
-    """The median and, of several, from the smallest to the largest."""
-    if not figures:
-        return ""
-    if len(figures) == 1:
-        return f"{figures[0]:.{digits}f}"
-    return f"{median(figures):.{digits}f} ({min(figures):.{digits}f} to {max(figures):.{digits}f})"
 
 
 def show(results: Results, console: Console) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,7 @@ from benchmarks.workloads.workload import Report, Workload
 
 ROOT: Final = Path(__file__).parent.parent
 PATIENCE_S: Final = 30.0
+END_S: Final = 3.0
 SETTLE_S: Final = 0.2
 TAIL_BYTES: Final = 2000
 
@@ -39,6 +42,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
+            start_new_session=True,
         )
         self._said: SimpleQueue[str] = SimpleQueue()
         self._listener = Thread(target=self._listen, daemon=True)
@@ -84,15 +88,31 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+        except OSError:
+            pass  # What was written last and never read.
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            pass
+        self._kill()
         self._process.wait()
         self._listener.join()
-        for stream in (self._process.stdin, self._process.stdout, self._errors):
-            assert stream is not None
-            try:
-                stream.close()
-            except OSError:
-                pass  # What was written last and never read.
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._errors.close()
+
+    def _kill(self) -> None:
+        """It, and what it started: a broker, for one."""
+        if sys.platform == "win32":
+            self._process.kill()
+            return
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # They are all gone.
 
 
 def introduce(contender: str) -> dict[str, Any]:

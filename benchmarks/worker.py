@@ -10,7 +10,10 @@ import json
 import os
 import sys
 import time
-from threading import Event, Thread
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from threading import Event
 from typing import Any
 
 from benchmarks.contenders import load
@@ -34,31 +37,20 @@ def serve(task: dict[str, Any], workload: Workload) -> None:
     """Be the server."""
     module = load(task["contender"])
     began = time.perf_counter()
-    server = module.Server(Instrument(), workload.switch_interval_s)
-    start_ms = 1e3 * (time.perf_counter() - began)
-    credit, stop = Credit(), Event()
-    _say({"address": server.address, "credit": credit.port})
-    _hear("go")
-    report = {"start_ms": start_ms}
-    failures: list[BaseException] = []
-
-    def perform() -> None:
-        try:
-            report.update(workload.perform(server, credit, stop))
-        except BaseException as error:
-            failures.append(error)
-
-    before = Use.now()
-    performer = Thread(target=perform)
-    performer.start()
-    _hear("stop")
-    use = Use.now().since(before)
-    stop.set()
-    performer.join()
-    if failures:
-        raise failures[0]
-    _say({"report": report | use})
-    server.close()
+    with closing(module.Server(Instrument(), workload.switch_interval_s)) as server:
+        start_ms = 1e3 * (time.perf_counter() - began)
+        credit = Credit()
+        _say({"address": server.address, "credit": credit.port})
+        _hear("go")
+        stop, before = Event(), Use.now()
+        with ThreadPoolExecutor(1) as pool:
+            performance = pool.submit(workload.perform, server, credit, stop)
+            try:
+                _hear("stop")
+                use = Use.now().since(before)
+            finally:
+                stop.set()
+            _say({"report": {"start_ms": start_ms} | performance.result() | use})
 
 
 def route(task: dict[str, Any]) -> None:
@@ -85,18 +77,10 @@ def _say(message: dict[str, Any]) -> None:
 
 def _hear(word: str) -> None:
     if sys.stdin.readline().strip() != word:
-        _end()
+        sys.exit("nobody is there any more")
 
 
-def _end() -> None:
-    """At once, whatever threads of a contender are still at work."""
-    sys.stdout.flush()
-    os._exit(0)
-
-
-def main() -> None:
-    """Do what the first argument says."""
-    task = json.loads(sys.argv[1])
+def _do(task: dict[str, Any]) -> None:
     if task["role"] == "introduce":
         introduce(task)
         return
@@ -109,7 +93,19 @@ def main() -> None:
         route(task)
     else:
         visit(task, workload)
-    _end()
+
+
+def main() -> None:
+    """Do what the first argument says, and end at once then, whatever threads of a contender are still at work."""
+    code = 0
+    try:
+        _do(json.loads(sys.argv[1]))
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

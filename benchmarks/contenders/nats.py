@@ -86,7 +86,9 @@ class Server(contender.Server):
             settings.write(f"max_payload: 64MB\nmax_pending: {PENDING_BYTES}\n")
         self._settings = Path(settings.name)
         self._broker = subprocess.Popen(
-            [PROGRAM, "-a", "127.0.0.1", "-p", str(port), "-c", settings.name], stderr=subprocess.DEVNULL
+            [PROGRAM, "-a", "127.0.0.1", "-p", str(port), "-c", settings.name],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         self._await_broker(port)
         self._loop = _Loop()
