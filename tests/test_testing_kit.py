@@ -164,6 +164,13 @@ def test_a_script_says_what_the_objects_say() -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["delay 10us", "drop 7%", "drop 0.00003%", "throttle 0.00001B/s", "cut at 3us for 1us"]
+)
+def test_numbers_of_any_size_are_written_as_they_are_read(text: str) -> None:
+    assert parse(write(parse(text))) == parse(text)
+
+
+@pytest.mark.parametrize(
     ("script", "message"),
     [
         ("delay 5ms\ndorp 10%", r"line 2: 'dorp' is no fault; did you mean 'drop'\? Allowed: drop, delay, "),
@@ -171,6 +178,7 @@ def test_a_script_says_what_the_objects_say() -> None:
         ("drop to_cleint", r"line 1: 'to_cleint' does not fit drop; did you mean 'to_client'\? Allowed: to_client, "),
         ("drop byts=3", r"'byts=3' does not fit drop"),
         ("corrupt byts=3", r"'byts=3' does not fit corrupt; did you mean 'bytes'"),
+        (f"corrupt bytes={'9' * 5000}", r"comes a number such as 3 or 5th, not"),
         ("corrupt bytes=many", r"after 'bytes=many' comes a number such as 3 or 5th, not 'many'"),
         ("drop every", r"after 'every' comes a number such as 3 or 5th, and the line ends there"),
         ("drop every fifth", r"after 'every' comes a number such as 3 or 5th, not 'fifth'"),

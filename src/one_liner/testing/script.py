@@ -20,6 +20,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import MISSING, fields
+from decimal import Decimal
 from typing import Any, Final, NoReturn
 
 from one_liner.errors import ConfigurationError
@@ -32,7 +33,7 @@ _SPAN = re.compile(rf"{_DURATION}(?:\.\.{_DURATION})?")
 _RATE = re.compile(r"(\d+(?:\.\d+)?)(B|kB|MB)/s")
 _RATES = {"B": 1.0, "kB": 1e3, "MB": 1e6}
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
-_COUNT = re.compile(r"(\d+)(?:st|nd|rd|th)?")
+_COUNT = re.compile(r"(\d{1,9})(?:st|nd|rd|th)?")
 _ASSIGNMENT = re.compile(r"([a-z_]+)=(.+)")
 
 # Words that stand for themselves: the attribute they set, and its value.
@@ -93,7 +94,7 @@ class _Line:
             elif (match := _ASSIGNMENT.fullmatch(word)) and match[1] in _ASSIGNED and match[1] in self._allowed:
                 self._set(word, match[1], match[2] if match[1] == "stream" else self._count(word, match[2]))
             elif (match := _PERCENT.fullmatch(word)) and "probability" in self._allowed:
-                self._set(word, "probability", float(match[1]) / 100.0)
+                self._set(word, "probability", float(Decimal(match[1]) / 100))
             elif self._kind is Delay and (match := _SPAN.fullmatch(word)):
                 self._set(word, "seconds", float(match[1]) * _UNITS[match[2]])
                 if match[3] is not None:
@@ -178,17 +179,17 @@ def _written(fault: Fault) -> str:
     timed = isinstance(fault, TimedFault)
     if isinstance(fault, Delay):
         longest = values.pop("up_to_s", None)
-        span = f"{values.pop('seconds')!r}s"
-        words.append(span if longest is None else f"{span}..{longest!r}s")
+        span = f"{_digits(values.pop('seconds'))}s"
+        words.append(span if longest is None else f"{span}..{_digits(longest)}s")
     followed = {attribute: word for word, attribute in (_WITH_DURATION if timed else _WITH_COUNT).items()}
     followed["hold_s"] = "hold"
     for name, value in values.items():
         if name == "probability":
-            words.append(f"{100.0 * value!r}%")
+            words.append(f"{_digits(100 * Decimal(repr(value)))}%")
         elif name == "bytes_per_s":
-            words.append(f"{value!r}B/s")
+            words.append(f"{_digits(value)}B/s")
         elif name in followed:
-            words.append(f"{followed[name]} {value!r}s" if name.endswith("_s") else f"{followed[name]} {value}")
+            words.append(f"{followed[name]} {_digits(value)}s" if name.endswith("_s") else f"{followed[name]} {value}")
         elif name in _ASSIGNED:
             words.append(f"{name}={value}")
         elif value is True:
@@ -196,3 +197,8 @@ def _written(fault: Fault) -> str:
         elif value not in _NEUTRAL:
             words.append(value)
     return " ".join(words)
+
+
+def _digits(number: float | Decimal) -> str:
+    """A number without an exponent, to the last digit."""
+    return format(Decimal(repr(number)) if isinstance(number, float | int) else number, "f")
