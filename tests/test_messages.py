@@ -273,3 +273,10 @@ def test_a_relay_renames_a_sample_without_touching_its_body() -> None:
 def test_a_topic_ends_where_its_name_ends() -> None:
     assert topic_of("cam") == b"cam\0"
     assert not topic_of("cam_2").startswith(topic_of("cam"))
+
+
+def test_the_ballast_of_a_topic_of_any_length() -> None:
+    """What a router passes on has the names that others gave it."""
+    topic = b"t" * 5000 + b"\0"
+    frame = ballast(SampleMessage(Kind.SAMPLE, 1, 2, 0, Stamp(0.0), 0.0, b"x").encode(topic)[0])
+    assert is_ballast(frame, len(topic))

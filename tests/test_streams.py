@@ -17,7 +17,17 @@ import pytest
 import zmq
 
 from one_liner import RouterClient, RouterServer
-from one_liner.errors import ConfigurationError, NoDataError, NotCarriableError, SourceFailedError, UnknownStreamError
+from one_liner.errors import (
+    ConfigurationError,
+    MalformedError,
+    NoDataError,
+    NotCarriableError,
+    SourceFailedError,
+    UnknownStreamError,
+)
+from one_liner.wire.codec import Codec
+from one_liner.wire.messages import Encoding, Kind, SampleMessage, Stamp
+from one_liner.wire.serializers import value_of
 from tests.conftest import busy_for, poll_until
 
 HEARTBEAT_S = 0.3
@@ -663,6 +673,24 @@ def test_serializers_end_to_end() -> None:
         with pytest.raises(Exception, match="allow_pickle") as refused:
             wary.get_stream("pickle", timeout_s=5)
         assert not isinstance(refused.value, NoDataError)
+
+
+def test_json_is_held_to_the_same_depth_at_both_ends(server: RouterServer) -> None:
+    deep: list[Any] = []
+    for _ in range(150):
+        deep = [deep]
+    flat = "[{" * 200
+    push = server.get_stream_fn("json", serializer="json")
+    with pytest.raises(NotCarriableError, match="deeper than 100 levels"):
+        push(deep)
+    assert push(flat)
+    for levels in (150, 100_000):
+        text = b"[" * levels + b"]" * levels
+        sample = SampleMessage(Kind.SAMPLE, 0, 1, Encoding.JSON, Stamp(0.0), 0.0, text)
+        with pytest.raises(MalformedError, match="deeper than 100 levels"):
+            value_of(sample, Codec(), allow_pickle=False, loads=None)
+    sample = SampleMessage(Kind.SAMPLE, 0, 1, Encoding.JSON, Stamp(0.0), 0.0, json.dumps(flat).encode())
+    assert value_of(sample, Codec(), allow_pickle=False, loads=None) == flat
 
 
 def test_pickle_needs_the_word_at_the_server(server: RouterServer) -> None:

@@ -202,6 +202,15 @@ class Codec:
             raise MalformedError(f"no value: {_short(error)}") from error
         return value
 
+    def check_depth(self, value: Any) -> None:
+        """Hold a value that came in another way than by `decode` to the same depth.
+
+        Raises:
+            MalformedError: it is nested deeper than that.
+        """
+        if _nests(value, self.max_depth):
+            raise MalformedError(f"nested deeper than {self.max_depth} levels")
+
     def _decode_counting(self, body: Buffer, buffers: Sequence[Buffer]) -> Any:
         """Decode a body that is large enough to hold too many items: count them while they are made."""
         value = CountingReader(self, buffers).unpack(bytes(body))

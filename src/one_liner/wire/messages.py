@@ -32,7 +32,6 @@ _PREFIX = struct.Struct("<2sBBQ")  # magic, version, kind, id
 _REQUEST = struct.Struct("<3sBQQHBH")  # prefix, client, buffers, hops, length of the path
 _REPLY = struct.Struct("<3sBQHdf")  # prefix, buffers, timestamp, its error
 _SAMPLE = struct.Struct("<3sBQHQBdfd")  # prefix (kind: SAMPLE, id: sequence), buffers, origin, encoding, timestamp, …
-_LONGEST_TOPIC = 4096
 _STAMP = struct.Struct("<df")
 _STAMP_OFFSET = struct.calcsize("<3sBQHQB")
 _COPIED_BYTES = 4096  # a body up to this size is copied out of its frame: cheaper than a view of it
@@ -321,7 +320,8 @@ def version_reply(head: bytes) -> list[Buffer]:
 
 def ballast(head: bytes | bytearray | memoryview) -> bytes:
     """A message of no content under the topic of a sample."""
-    topic = bytes(head[: bytes(head[:_LONGEST_TOPIC]).index(TOPIC_END) + 1])
+    # Not only at the beginning: a stranger's topic, passed on by a router, may be of any length.
+    topic = bytes(head[: bytes(head).index(TOPIC_END) + 1])
     return topic + _PREFIX.pack(MAGIC, PROTOCOL_VERSION, Kind.BALLAST, 0)
 
 

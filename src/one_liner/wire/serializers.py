@@ -47,7 +47,7 @@ def serializer_of(word: Any, codec: Codec, *, allow_pickle: bool) -> Serializer:
     if word == "msgpack":
         return Serializer(Encoding.MSGPACK, codec.encode)
     if word == "json":
-        return Serializer(Encoding.JSON, _to_json)
+        return Serializer(Encoding.JSON, lambda value: _to_json(value, codec))
     if word is None:
         return Serializer(Encoding.RAW, _as_it_is)
     if word == "pickle":
@@ -82,10 +82,7 @@ def value_of(message: SampleMessage, codec: Codec, *, allow_pickle: bool, loads:
     if encoding in (Encoding.RAW, Encoding.CUSTOM):
         return bytes(body) if loads is None else _loaded(loads, bytes(body))
     if encoding == Encoding.JSON:
-        try:
-            return json.loads(bytes(body))
-        except ValueError as error:
-            raise MalformedError(f"a sample that should be JSON is not: {error}") from None
+        return _from_json(bytes(body), codec)
     if encoding == Encoding.PICKLE:
         if not allow_pickle:
             raise MalformedError("a pickled sample was not read: allow_pickle=True has to be said on both ends")
@@ -95,6 +92,23 @@ def value_of(message: SampleMessage, codec: Codec, *, allow_pickle: bool, loads:
     raise MalformedError(f"a sample of the unknown encoding {encoding}")
 
 
+def _from_json(text: bytes, codec: Codec) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise MalformedError(f"a sample that should be JSON is not: {error}") from None
+    except RecursionError:
+        raise MalformedError(f"a sample of JSON is nested deeper than {codec.max_depth} levels") from None
+    if _opens(text) > codec.max_depth:
+        codec.check_depth(value)
+    return value
+
+
+def _opens(text: bytes) -> int:
+    """How many containers a JSON text may open, at most."""
+    return text.count(b"[") + text.count(b"{")
+
+
 def _loaded(loads: Loads, data: bytes) -> Any:
     try:
         return loads(data)
@@ -102,13 +116,16 @@ def _loaded(loads: Loads, data: bytes) -> Any:
         raise MalformedError(f"the deserializer could not read a sample: {type(error).__name__}: {error}") from error
 
 
-def _to_json(value: Any) -> tuple[Buffer, Sequence[Buffer]]:
+def _to_json(value: Any, codec: Codec) -> tuple[Buffer, Sequence[Buffer]]:
     try:
-        return json.dumps(value, separators=(",", ":")).encode(), ()
-    except (TypeError, ValueError) as error:
+        text = json.dumps(value, separators=(",", ":")).encode()
+        if _opens(text) > codec.max_depth:
+            codec.check_depth(value)
+    except (TypeError, ValueError, RecursionError, MalformedError) as error:
         raise NotCarriableError(
             f"not a value for JSON: {error}", path="result", type_name=type(value).__name__
         ) from None
+    return text, ()
 
 
 def _to_pickle(value: Any) -> tuple[Buffer, Sequence[Buffer]]:
