@@ -31,6 +31,7 @@ import msgpack  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 
+from fuzz.sameness import same
 from one_liner.errors import ConfigurationError, MalformedError, MissingExtraError, NotCarriableError
 from one_liner.wire import arrays, scalars
 from one_liner.wire import codec as codec_module
@@ -47,51 +48,8 @@ def trip(value: Any, codec: Codec = CODEC) -> Any:
     return codec.decode(body, buffers)
 
 
-def same(one: Any, other: Any) -> bool:
-    """Equal in type and value, all the way down; NaN equals NaN."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, (np.ndarray, np.generic)):
-        if one.dtype != other.dtype or one.shape != other.shape:
-            return False
-        fields: Any = one
-        if one.dtype.names is not None:  # copies leave out what lies between the fields
-            return all(same(fields[name], other[name]) for name in one.dtype.names)
-        return bool(np.asarray(one).tobytes() == np.asarray(other).tobytes())
-    if isinstance(one, float):
-        return struct.pack(">d", one) == struct.pack(">d", other)
-    if isinstance(one, complex):
-        return same((one.real, one.imag), (other.real, other.imag))
-    if isinstance(one, dict):
-        return len(one) == len(other) and all(
-            same(a, b) for a, b in zip(_flat_items(one), _flat_items(other), strict=True)
-        )
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
-    if isinstance(one, (set, frozenset)):
-        return sorted(map(_described, one)) == sorted(map(_described, other))
-    if isinstance(one, slice):
-        return same((one.start, one.stop, one.step), (other.start, other.stop, other.step))
-    if isinstance(one, Decimal):
-        return str(one) == str(other)
-    return bool(one == other)
-
-
-def _described(item: Any) -> str:
-    """What two members of sets have in common only if they are the same."""
-    if isinstance(item, tuple):
-        return f"({', '.join(map(_described, item))})"
-    if isinstance(item, frozenset):
-        return f"{{{', '.join(sorted(map(_described, item)))}}}"
-    return f"{type(item)} {item!r}"
-
-
 def memory_of(array: Any) -> memoryview:
     return memoryview(array)
-
-
-def _flat_items(mapping: dict[Any, Any]) -> list[Any]:
-    return [part for item in mapping.items() for part in item]
 
 
 class Mode(enum.Enum):

@@ -12,9 +12,10 @@ import numpy as np
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from fuzz.sameness import same
 from one_liner.errors import MalformedError, MissingExtraError
 from one_liner.wire.codec import Codec
-from tests.test_codec import HOSTILE, SCALARS, same
+from tests.test_codec import HOSTILE, SCALARS
 
 CODEC = Codec()
 BOUNDED = settings(
