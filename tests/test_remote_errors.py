@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from one_liner import RouterClient, RouterServer
@@ -485,12 +486,34 @@ def test_an_unknown_code_of_a_later_version_is_still_an_error() -> None:
     assert type(error_of(fault)) is OneLinerError
 
 
-@pytest.mark.parametrize(
-    "nothing", [None, 5, [], {}, "text", {"code": "remote"}, {**fault_of(ValueError(), CODEC), "args": 5}]
-)
-def test_what_is_no_fault_is_malformed(nothing: Any) -> None:
+NO_FAULTS: dict[str, Any] = {
+    "nothing": None,
+    "a number": 5,
+    "a list": [],
+    "an empty dict": {},
+    "text": "text",
+    "a masked array": np.ma.masked,
+    "an array with fields": np.zeros(1, [("code", "<f8"), ("message", "<f8")])[0],
+    "parts": {"code": "remote"},
+    **{
+        f"{which} {name}": {**fault_of(ValueError(), CODEC), name: what}
+        for name in ("code", "message", "type", "args", "traceback", "where", "details")
+        for which, what in (("small", 5), ("huge", 10**5000), ("a dict of", {5: 5}))
+    },
+}
+
+
+@pytest.mark.parametrize("which", NO_FAULTS)
+def test_what_is_no_fault_is_malformed(which: str) -> None:
     with pytest.raises(MalformedError):
-        raise error_of(nothing)
+        raise error_of(NO_FAULTS[which])
+
+
+def test_strange_details_harm_no_error() -> None:
+    fault = fault_of(NotCarriableError("what happened", path="a.b"), CODEC)
+    arrived = error_of({**fault, "details": {"message": 1, "self": 2, "path": 10**5000, "type_name": "X"}})
+    assert isinstance(arrived, NotCarriableError)
+    assert (str(arrived), arrived.path, arrived.type_name) == ("what happened", "", "X")
 
 
 def test_foreign_names_do_not_fill_our_memory() -> None:

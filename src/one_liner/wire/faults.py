@@ -125,18 +125,17 @@ def error_of(fault: Any, *, of_sample: bool = False) -> OneLinerError:
     Raises:
         MalformedError: this is no fault.
     """
-    try:
-        code, message, where = str(fault["code"]), str(fault["message"]), str(fault["where"])
-        type_name, arguments, trace = str(fault["type"]), tuple(fault["args"]), str(fault["traceback"])
-        details = {str(key): value for key, value in fault["details"].items()}
-    except (TypeError, KeyError, AttributeError):
-        raise MalformedError("an error arrived whose description cannot be read") from None
+    if not _is_fault(fault):
+        raise MalformedError("an error arrived whose description cannot be read")
+    code, message, where = fault["code"], fault["message"], fault["where"]
+    type_name, arguments, trace = fault["type"], tuple(fault["args"]), fault["traceback"]
+    details = fault["details"]
     if code != RemoteError.code:
         cls = by_code().get(code, OneLinerError)
         if of_sample:
             return _raised_remotely(SourceFailedError, cls.__name__, message, (message,), "", where)
         if cls is NotCarriableError:
-            return NotCarriableError(message, **{key: str(value) for key, value in details.items()})
+            return _not_carriable(message, details)
         return _rebuilt(cls, message, details)
     base = SourceFailedError if of_sample else RemoteError
     error = _raised_remotely(base, type_name, message, arguments, trace, where)
@@ -152,6 +151,22 @@ def _facts(error: BaseException) -> dict[str, Any]:
         return {}
     facts = {name: getattr(error, name, None) for name in _FACTS}
     return {name: value for name, value in facts.items() if isinstance(value, str | bytes | int)}
+
+
+def _is_fault(fault: Any) -> bool:
+    """Whether somebody's idea of a fault has everything of its kind; there may be more."""
+    return (
+        type(fault) is dict
+        and all(type(fault.get(name)) is str for name in ("code", "message", "type", "traceback", "where"))
+        and type(fault.get("args")) is list
+        and type(fault.get("details")) is dict
+        and all(type(key) is str for key in fault["details"])
+    )
+
+
+def _not_carriable(message: str, details: dict[str, Any]) -> NotCarriableError:
+    path, type_name = (text if type(text) is str else "" for text in map(details.get, ("path", "type_name")))
+    return NotCarriableError(message, path=path, type_name=type_name)
 
 
 def _rebuilt(cls: type[OneLinerError], message: str, details: dict[str, Any]) -> OneLinerError:
