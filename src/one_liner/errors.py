@@ -52,6 +52,12 @@ class MissingExtraError(OneLinerError, ImportError):
     code = "missing_extra"
 
 
+class AlreadyStartedError(OneLinerError, RuntimeError):
+    """What is started once only was started again, or was stopped already; make a new one."""
+
+    code = "already_started"
+
+
 class PortInUseError(ConfigurationError):
     """The address to bind is taken; nothing stays bound.
 

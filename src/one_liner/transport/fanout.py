@@ -191,15 +191,20 @@ class Publisher:
         self._lock = Lock()
         self._listened: dict[bytes, None] = {}
 
-    def send(self, frames: list[Buffer]) -> bool:
-        """Broadcast one message; never waits. False when this publisher is closed."""
+    def send(self, frames: list[Buffer], *, weighed: bool = True) -> bool:
+        """Broadcast one message; never waits. False when this publisher is closed.
+
+        Args:
+            frames: of the message.
+            weighed: whether a large one is followed by its ballast; not where the topic is of another protocol.
+        """
         size = len(frames[0]) if len(frames) == 1 else sum(memoryview(frame).nbytes for frame in frames)
         with self._lock:
             if self._socket.closed:
                 return False
             try:
                 send_frames(self._socket, frames)
-                if size > _UNIT_BYTES:
+                if weighed and size > _UNIT_BYTES:
                     weight = ballast(frames[0])
                     for _ in range(size // _UNIT_BYTES):
                         self._socket.send(weight)

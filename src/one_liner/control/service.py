@@ -1,0 +1,412 @@
+"""`ControlService`: commands and events for peers that speak JSON over plain ZeroMQ.
+
+This file only composes: commands come in at `port`, are carried out at the `desk`, and everything that is published
+leaves through `broadcast`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from enum import Enum
+from threading import Lock
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from one_liner.clock import SYSTEM_CLOCK, Clock
+from one_liner.config import check_interval
+from one_liner.control.broadcast import Broadcast
+from one_liner.control.desk import Desk
+from one_liner.control.handlers import OWN, Function, Handlers
+from one_liner.control.numbers import EMERGENCY_KINDS, Catalogue, Command, EventKind, Topic, number_of
+from one_liner.control.plain import plain, to_bytes
+from one_liner.control.port import CommandPort
+from one_liner.control.response import CommandResponse
+from one_liner.control.workers import Workers
+from one_liner.errors import AlreadyStartedError, ConfigurationError, NotCarriableError
+from one_liner.limits import Limits, check_limits
+from one_liner.transport.endpoints import Endpoint
+from one_liner.transport.fanout import Fanout
+from one_liner.transport.sockets import Context, closing_on_error, default_context
+from one_liner.version import __version__
+
+F = TypeVar("F", bound=Function)
+_TRANSPORT_HEARTBEAT_S = 1.0
+_STOP_TIMEOUT_S = 0.5
+_ALL_TOPICS = frozenset(topic for topic in Topic)
+_log = logging.getLogger("one_liner.control.service")
+
+
+class ControlService:
+    """Answers commands and publishes events, for consoles and programs in any language.
+
+    The ports are taken by `start` and free again after `stop`; a service is started once. Without a server it stands
+    alone. All methods may be called from any thread.
+
+    Args:
+        identifier: who this is, in every heartbeat.
+        version: of the application, likewise; that of this library if None.
+        protocol: "tcp", "ipc" or "inproc".
+        interface: as for `RouterServer`; the default can be reached from this machine only.
+        broadcast_port: where events are published; 0 takes a free one.
+        command_port: where commands are answered; 0 takes a free one.
+        heartbeat_s: how often a heartbeat is published, in s.
+        commands: an enum whose values are the numbers of the commands.
+        event_kinds: an enum whose values are the numbers of the kinds of events.
+        emergency_kinds: those kinds that are published as emergencies, too.
+        events_as_text: True when subscribers expect a JSON string that holds JSON (auto-trainer-api 0.9.7 and
+            before), or the topics for which they do. Answers to commands are never written so.
+        patience_s: how long the answer of a handler is waited for before the peer is told that the command goes on.
+        context: the ZeroMQ context to use; the process' own if None.
+        limits: how many commands may be under way, together (`calls`) and for one peer (`calls_per_client`).
+        clock: where the time is read; another one than the system's is for tests.
+
+    Raises:
+        ConfigurationError: an argument cannot be right.
+    """
+
+    def __init__(
+        self,
+        identifier: str = "one_liner",
+        *,
+        version: str | None = None,
+        protocol: str = "tcp",
+        interface: str = "127.0.0.1",
+        broadcast_port: int | str = 5556,
+        command_port: int | str = 5557,
+        heartbeat_s: float = 5.0,
+        commands: type[Enum] = Command,
+        event_kinds: type[Enum] = EventKind,
+        emergency_kinds: Iterable[int | Enum] = EMERGENCY_KINDS,
+        events_as_text: bool | Iterable[Topic] = False,
+        patience_s: float = 0.02,
+        context: Context | None = None,
+        limits: Limits | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._identifier, self._version = str(identifier), __version__ if version is None else str(version)
+        self._broadcast_endpoint = Endpoint.of(protocol, interface, broadcast_port)
+        self._command_endpoint = Endpoint.of(protocol, interface, command_port)
+        if self._command_endpoint.port != 0 and self._command_endpoint == self._broadcast_endpoint:
+            raise ConfigurationError(f"commands and events need two ports, not {command_port!r} for both")
+        self._heartbeat_s = check_interval("heartbeat_s", heartbeat_s)
+        self._patience_s = check_interval("patience_s", patience_s)
+        self._commands, self._event_kinds = Catalogue(commands), Catalogue(event_kinds)
+        self._emergency_kinds = frozenset(number_of(kind) for kind in emergency_kinds)
+        self._as_text = _topics(events_as_text)
+        self._context = context if context is not None else default_context()
+        self._limits = check_limits(limits)
+        self._clock = clock
+        self._handlers = Handlers(self._commands)
+        self._lock = Lock()
+        self._started = self._stopped = False
+        self._broadcast: Broadcast | None = None
+        self._port: CommandPort | None = None
+        self._desk: Desk | None = None
+        self._workers: Workers | None = None
+        self._order = Lock()  # What is published in it is published in the order of its index.
+        self._last_index = 0
+        self.state = ""
+        """What heartbeats say of the application, as text; set it at any time."""
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take the ports, answer commands and publish heartbeats.
+
+        Raises:
+            AlreadyStartedError: it was started before; also a `RuntimeError`.
+            PortInUseError: somebody has one of the ports. Nothing stays bound; it may be started again.
+        """
+        with self._lock:
+            if self._started:
+                raise AlreadyStartedError("this control service was started before; make a new one")
+            broadcast = self._open_broadcast()
+            with closing_on_error(broadcast):
+                port = CommandPort(
+                    self._context,
+                    self._command_endpoint,
+                    beat=self._beat,
+                    beat_s=self._heartbeat_s,
+                    clock=self._clock,
+                )
+            self._workers = Workers(f"control handler {port.endpoint}")
+            self._desk = Desk(
+                commands=self._commands,
+                handlers=self._handlers,
+                workers=self._workers,
+                send=port.send,
+                publish=lambda body: broadcast.publish((Topic.COMMAND_RESULT, body)),
+                post=port.post,
+                clock=self._clock,
+                limits=self._limits,
+                patience_s=self._patience_s,
+            )
+            self._broadcast, self._port = broadcast, port
+            self._command_endpoint, self._started = port.endpoint, True
+            port.run(self._desk)
+        _log.info("%s answers commands at %s", self._identifier, self.command_endpoint)
+        if not self._command_endpoint.is_local:
+            _log.warning("%s can be reached by every machine on its network", self.command_endpoint)
+
+    def stop(self) -> None:
+        """Stop, and give the ports back; any number of times, also before `start`.
+
+        Whoever waits for an answer is told that the service stops. Handlers that run are waited for half a second.
+        """
+        with self._lock:
+            self._started, first = True, not self._stopped
+            self._stopped = True
+            port, workers, broadcast = self._port, self._workers, self._broadcast
+        if not first or port is None or workers is None or broadcast is None:
+            return
+        port.close()
+        if not workers.stop(_STOP_TIMEOUT_S):
+            _log.warning("%s: a command still runs while the service stops", self._identifier)
+        broadcast.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._stopped else "running" if self._started else "not started yet"
+        return f"<ControlService {self._identifier!r} at {self._command_endpoint}, {state}>"
+
+    # --- what it is --------------------------------------------------------------------------------------------------
+
+    @property
+    def identifier(self) -> str:
+        """Who this is, in every heartbeat."""
+        return self._identifier
+
+    @property
+    def command_port(self) -> int | str:
+        """Where commands are answered; the one that was taken when 0 was asked for."""
+        return self._command_endpoint.port
+
+    @property
+    def broadcast_port(self) -> int | str:
+        """Where events are published, likewise."""
+        return self._broadcast_endpoint.port
+
+    @property
+    def command_endpoint(self) -> str:
+        """The full address of commands: `tcp://127.0.0.1:5557`."""
+        return str(self._command_endpoint)
+
+    @property
+    def broadcast_endpoint(self) -> str:
+        """The full address of events."""
+        return str(self._broadcast_endpoint)
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._started and not self._stopped
+
+    # --- commands ----------------------------------------------------------------------------------------------------
+
+    def add_handler(
+        self,
+        command: int | Enum | None,
+        handler: Function,
+        *,
+        lane: Any = OWN,
+        urgent: bool | None = None,
+    ) -> None:
+        """Say who carries out a command; a handler that it has is replaced.
+
+        The handler is called with a `CommandRequest`, on a thread of the service. What it returns is the data of a
+        success, or a `CommandResponse`, or a `Later` when the work goes on. What it raises is an EXCEPTION. When it is
+        not back in time the peer is told that the command goes on, and everybody how it ended: a handler may take as
+        long as it likes, and delays those alone that need the same lane.
+
+        Args:
+            command: a member of the enum, a number (those that are in no enum are custom commands), or None for every
+                command that has no handler.
+            handler: the function.
+            lane: commands of one lane run one after another. By default that of the object whose method it is; a name
+                puts several together; None lets it run beside everything, itself included.
+            urgent: whether it waits for nobody. By default EMERGENCY_STOP and EMERGENCY_RESUME are.
+        """
+        self._handlers.add(command, handler, lane, urgent)
+
+    def handles(self, command: int | Enum | None, **options: Any) -> Callable[[F], F]:
+        """The same as a decorator: `@service.handles(Command.GET_STATUS)`."""
+
+        def add(function: F) -> F:
+            self.add_handler(command, function, **options)
+            return function
+
+        return add
+
+    def remove_handler(self, command: int | Enum | None) -> bool:
+        """Have nobody carry out a command any more; False when nobody did."""
+        return self._handlers.remove(command)
+
+    def send_command_result(self, command: int | Enum, nonce: int, value: Any = None) -> bool:
+        """Publish how a command ended that a handler of yours had answered with PENDING_WITH_NOTIFICATION.
+
+        Handlers that are merely slow, that return a `Later`, and jobs have that done for them.
+
+        Args:
+            command: of the request.
+            nonce: of the request.
+            value: a `CommandResponse`, an exception, or the data of a success.
+
+        Returns:
+            False when the service does not run.
+        """
+        response = CommandResponse.of_error(value) if isinstance(value, BaseException) else CommandResponse.of(value)
+        answer = response.answering(number_of(command), nonce).written()
+        desk, port = self._desk, self._port
+        if desk is not None and port is not None:
+            port.post(lambda: desk.tell(answer))
+        return self._publish((Topic.COMMAND_RESULT, answer.body))
+
+    # --- events ------------------------------------------------------------------------------------------------------
+
+    def send_event(
+        self,
+        kind: int | str | Enum,
+        context: Any = None,
+        *,
+        when: float | datetime | None = None,
+        index: int | None = None,
+    ) -> bool:
+        """Publish that something happened. An emergency is published as such, too, and first.
+
+        Args:
+            kind: a member of the enum, its name, or a number. A name that is not in the enum has no number: it goes as
+                USER_DEFINED, with the name beside it.
+            context: any value that has a form in JSON, for most kinds a dict.
+            when: the instant, in seconds since 1970; now if None.
+            index: the same in ns on a clock that never goes back; now if None.
+
+        Returns:
+            False when the service does not run.
+
+        Raises:
+            NotCarriableError: the context has no form in JSON; nothing was published. An emergency is published
+                nevertheless, with its context as text.
+        """
+        number, extra = self._kind_of(kind)
+        return self._send_event(number, extra, context, when, index, number in self._emergency_kinds)
+
+    def send_emergency(self, kind: int | str | Enum, context: Any = None) -> bool:
+        """Publish an event as an emergency, whatever its kind; see `send_event`."""
+        number, extra = self._kind_of(kind)
+        return self._send_event(number, extra, context, None, None, True)
+
+    def send_property_change(self, name: str, old: Any, new: Any, who: str = "") -> bool:
+        """Publish that a property has changed.
+
+        Args:
+            name: which: "laser.power".
+            old: what it was; None if nobody knows.
+            new: what it is.
+            who: changed it, for people.
+
+        Returns:
+            False when the service does not run.
+
+        Raises:
+            NotCarriableError: a value has no form in JSON; nothing was published.
+        """
+        change = {"name": str(name), "old": plain(old, "old"), "new": plain(new, "new"), "who": str(who)}
+        with self._order:
+            body = to_bytes({**change, "when": self._clock.wall(), "index": self._index()})
+            return self._publish((Topic.PROPERTY_CHANGE, body))
+
+    def send_heartbeat(self) -> bool:
+        """Publish a heartbeat beside those that come by themselves; False when the service does not run."""
+        body = {
+            "identifier": self._identifier,
+            "version": self._version,
+            "timestamp": self._clock.wall(),
+            "state": str(self.state),
+        }
+        return self._publish((Topic.HEARTBEAT, to_bytes(body)))
+
+    def send(self, topic: int | Topic, message: Mapping[str, Any]) -> bool:
+        """Publish an object of your own under a topic, its keys in camelCase.
+
+        Returns:
+            False when the service does not run.
+
+        Raises:
+            NotCarriableError: something in it has no form in JSON; nothing was published.
+        """
+        return self._publish((Topic(topic), to_bytes(plain(message, "message"))))
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _send_event(
+        self,
+        kind: int,
+        extra: dict[str, Any],
+        context: Any,
+        when: float | datetime | None,
+        index: int | None,
+        is_emergency: bool,
+    ) -> bool:
+        try:
+            told = plain(context, "context")
+        except NotCarriableError:
+            if not is_emergency:
+                raise
+            told = repr(context)
+        with self._order:
+            event = {
+                "kind": kind,
+                "when": self._clock.wall() if when is None else plain(when, "when"),
+                "index": self._index() if index is None else number_of(index),
+                "context": told,
+                **extra,
+            }
+            body = to_bytes(event)
+            both = [(Topic.EMERGENCY, body)] if is_emergency else []
+            return self._publish(*both, (Topic.EVENT, body))
+
+    def _kind_of(self, kind: int | str | Enum) -> tuple[int, dict[str, Any]]:
+        if isinstance(kind, Enum) and not isinstance(kind.value, int):
+            kind = kind.name
+        if not isinstance(kind, str):
+            return number_of(kind), {}
+        number = self._event_kinds.number_of(kind)
+        return (int(EventKind.USER_DEFINED), {"name": kind}) if number is None else (number, {})
+
+    def _index(self) -> int:
+        self._last_index = max(self._last_index + 1, math.floor(self._clock.now() * 1e9))
+        return self._last_index
+
+    def _publish(self, *messages: tuple[int, bytes]) -> bool:
+        broadcast = self._broadcast
+        return broadcast is not None and not self._stopped and broadcast.publish(*messages)
+
+    def _beat(self) -> None:
+        if self._broadcast is not None:
+            self._broadcast.hear()
+        self.send_heartbeat()
+
+    def _open_broadcast(self) -> Broadcast:
+        fanout = Fanout(
+            self._context, self._broadcast_endpoint, heartbeat_s=_TRANSPORT_HEARTBEAT_S, limits=self._limits
+        )
+        with closing_on_error(fanout):
+            fanout.run()
+            self._broadcast_endpoint = fanout.endpoint
+            return Broadcast(fanout.publisher(hears_subscriptions=True), fanout, self._as_text)
+
+
+def _topics(events_as_text: bool | Iterable[Topic]) -> frozenset[int]:
+    if isinstance(events_as_text, bool):
+        return frozenset(_ALL_TOPICS) if events_as_text else frozenset()
+    return frozenset(int(Topic(topic)) for topic in events_as_text)
