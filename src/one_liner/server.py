@@ -44,7 +44,7 @@ from one_liner.streams.schedule import check_frequency
 from one_liner.streams.sources import AttributeSource, FunctionSource, Source, return_type_of, text_of
 from one_liner.streams.ticker import Tickers
 from one_liner.transport.endpoints import Endpoint, port_of
-from one_liner.transport.fanout import Fanout
+from one_liner.transport.fanout import Fanout, Publisher
 from one_liner.transport.security import ClientCurve, Guard
 from one_liner.transport.sockets import Context, closing_on_error, default_context
 from one_liner.version import __version__
@@ -409,6 +409,28 @@ class RouterServer:
         if self._guard is None:
             raise ConfigurationError("this server has no keys, and so lets everybody in; give it keys=…")
         return self._guard
+
+    # --- for adapters ------------------------------------------------------------------------------------------------
+
+    @property
+    def context(self) -> Context:
+        """The ZeroMQ context of all its sockets."""
+        return self._context
+
+    @property
+    def guard(self) -> Guard | None:
+        """Keys and allow-list, for an adapter that opens a port of its own beside ours; None for an open server."""
+        return self._guard
+
+    def open_publisher(self) -> Publisher:
+        """A way onto the broadcast address for an adapter whose messages are of another protocol.
+
+        It is the adapter's to close, and to `hear` now and then. No topic of its may begin with text and a NUL.
+
+        Raises:
+            ClosedError: this server was closed.
+        """
+        return self._fanout.publisher(hears_subscriptions=True)
 
     # --- objects and calls -------------------------------------------------------------------------------------------
 

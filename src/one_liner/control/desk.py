@@ -20,8 +20,9 @@ from one_liner.control.record import Entry, Record
 from one_liner.control.request import CommandRequest
 from one_liner.control.response import Answer, CommandResponse
 from one_liner.control.workers import Workers
-from one_liner.errors import MalformedError
+from one_liner.errors import MalformedError, RefusedError
 from one_liner.limits import Limits
+from one_liner.rpc.permission import AllowList
 
 Envelope = list[bytes]
 _GOES_ON = CommandResponse(Result.PENDING_WITH_NOTIFICATION)
@@ -74,6 +75,7 @@ class Desk:
         clock: the time.
         limits: how many commands may be under way.
         patience_s: how long an answer is waited for.
+        clients: who may do what, by public key; None when everybody may everything.
     """
 
     def __init__(
@@ -88,17 +90,25 @@ class Desk:
         clock: Clock,
         limits: Limits,
         patience_s: float,
+        clients: AllowList | None = None,
     ) -> None:
         self._commands, self._handlers, self._workers = commands, handlers, workers
         self._send, self._publish, self._post = send, publish, post
         self._clock, self._limits, self._patience_s = clock, limits, patience_s
+        self._clients = clients
         self._record = Record()
         self._tickets: dict[Ticket, None] = {}
         self._overdue: deque[Ticket] = deque()  # in the order in which their patience ends
         self._under_way: dict[bytes, int] = {}
 
-    def receive(self, envelope: Envelope, payload: list[bytes]) -> None:
-        """Take a command in; it is answered now or later, always."""
+    def receive(self, envelope: Envelope, payload: list[bytes], key: str | None = None) -> None:
+        """Take a command in; it is answered now or later, always.
+
+        Args:
+            envelope: what the answer has to begin with; its first frame is the connection.
+            payload: the frames behind it.
+            key: the peer's, at a secured port.
+        """
         connection, now = envelope[0], self._clock.now()
         try:
             if len(payload) != 1:
@@ -112,6 +122,12 @@ class Desk:
         if handler is None:
             self._refuse(envelope, request, Result.UNAVAILABLE, f"nobody here carries out {request.name}")
             return
+        if self._clients is not None:
+            try:
+                handler.permit(self._clients.find(key), request.name)
+            except RefusedError as error:
+                self._refuse(envelope, request, Result.FAILED, str(error))
+                return
         # To stop twice does no harm; not to stop, because a peer does not count, would.
         known = None if handler.urgent else self._record.find(connection, request, now)
         if known is not None and known.request.digest == request.digest:

@@ -10,8 +10,9 @@ from typing import Any
 
 from one_liner.control.numbers import URGENT_COMMANDS, Catalogue, Command, number_of
 from one_liner.control.request import CommandRequest
-from one_liner.errors import ConfigurationError
+from one_liner.errors import ConfigurationError, RefusedError
 from one_liner.rpc.lanes import Lane
+from one_liner.rpc.permission import Permission, Role
 
 Function = Callable[[CommandRequest], Any]
 
@@ -24,11 +25,32 @@ class Handler:
         function: the user's.
         lane: whose turn it has to wait for; None when it runs beside everything.
         urgent: whether it gets a thread even when all of them are busy.
+        role: what a peer with a key has to have.
+        path: the served object that it comes down to; None when it is the application's own.
     """
 
     function: Function
     lane: Lane | None
     urgent: bool
+    role: Role = Role.CONTROL
+    path: str | None = None
+
+    def permit(self, permission: Permission | None, what: str) -> None:
+        """Let a peer of a secured service through, or refuse it.
+
+        Args:
+            permission: of its key; None when that is not allowed any more.
+            what: it asks for.
+
+        Raises:
+            RefusedError: the role is not enough, or the key is restricted to other objects.
+        """
+        if permission is None:
+            raise RefusedError("refused: this key is not allowed any more")
+        permission.require(self.role, what)
+        if permission.objects is not None and (self.path is None or not permission.reaches(self.path)):
+            listed = ", ".join(sorted(permission.objects)) or "nothing"
+            raise RefusedError(f"refused: {what} is not for {permission.who}; the key is restricted to {listed}")
 
 
 class Handlers:
@@ -46,7 +68,15 @@ class Handlers:
         self._other: Handler | None = None
         self._lanes: dict[Any, Lane] = {}
 
-    def add(self, command: int | Enum | None, function: Function, lane: Any, urgent: bool | None) -> None:
+    def add(
+        self,
+        command: int | Enum | None,
+        function: Function,
+        lane: Any,
+        urgent: bool | None,
+        role: Role = Role.CONTROL,
+        path: str | None = None,
+    ) -> None:
         """Replace the handler of a command, of a number that is in no enum, or of all that have none (None)."""
         if not callable(function):
             raise ConfigurationError(f"a handler is a function of the request, not {function!r}")
@@ -54,7 +84,8 @@ class Handlers:
         if urgent is None:
             urgent = number in URGENT_COMMANDS
         with self._lock:
-            handler = Handler(function, None if urgent or lane is None else self._lane(lane, function), urgent)
+            own_lane = None if urgent or lane is None else self._lane(lane, function)
+            handler = Handler(function, own_lane, urgent, role, path)
             if number is None:
                 self._other = handler
             else:

@@ -17,7 +17,15 @@ import zmq
 from one_liner.clock import Clock
 from one_liner.control.desk import Desk, Envelope
 from one_liner.transport.endpoints import Endpoint
-from one_liner.transport.sockets import BoundSocket, Context, Curve, Doorbell, closing_on_error, open_socket
+from one_liner.transport.sockets import (
+    BoundSocket,
+    Context,
+    Curve,
+    Doorbell,
+    closing_on_error,
+    open_socket,
+    receive_with_key,
+)
 
 _MAX_FRAME_BYTES: Final = 1 << 24  # Beyond this libzmq drops the connection; what is too long for us is answered.
 _HEARTBEAT_S: Final = 1.0  # libzmq's own, to notice peers that died
@@ -63,7 +71,7 @@ class CommandPort:
         self._bound = BoundSocket(router, endpoint)
         with closing_on_error(router):
             self._doorbell = Doorbell(context, "control")
-        self._router = router
+        self._router, self._secured = router, curve is not None
         self._beat, self._beat_s, self._clock = beat, beat_s, clock
         self._next_beat = clock.now()
         self._errands: deque[Errand] = deque()
@@ -125,12 +133,19 @@ class CommandPort:
     def _receive(self, desk: Desk) -> None:
         for _ in range(_IN_A_ROW):
             try:
-                frames = self._router.recv_multipart(zmq.NOBLOCK)
+                frames, key = self._next_message()
             except zmq.Again:
                 return
             # REQ puts an empty frame between the address and what is said; a DEALER may.
             end = frames.index(b"", 1) + 1 if b"" in frames[1:] else 1
-            desk.receive(frames[:end], frames[end:])
+            desk.receive(frames[:end], frames[end:], key)
+
+    def _next_message(self) -> tuple[list[bytes], str | None]:
+        if not self._secured:
+            return self._router.recv_multipart(zmq.NOBLOCK), None
+        connection, key = receive_with_key(self._router, zmq.NOBLOCK)
+        more = self._router.recv_multipart() if self._router.getsockopt(zmq.RCVMORE) else []
+        return [connection, *more], key
 
     def _run_errands(self) -> None:
         while self._errands:

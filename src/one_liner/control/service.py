@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import Enum
 from threading import Lock
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from one_liner.clock import SYSTEM_CLOCK, Clock
 from one_liner.config import check_interval
@@ -27,10 +27,14 @@ from one_liner.control.response import CommandResponse
 from one_liner.control.workers import Workers
 from one_liner.errors import AlreadyStartedError, ConfigurationError, NotCarriableError
 from one_liner.limits import Limits, check_limits
+from one_liner.rpc.permission import Role
 from one_liner.transport.endpoints import Endpoint
 from one_liner.transport.fanout import Fanout
 from one_liner.transport.sockets import Context, closing_on_error, default_context
 from one_liner.version import __version__
+
+if TYPE_CHECKING:
+    from one_liner.server import RouterServer
 
 F = TypeVar("F", bound=Function)
 _TRANSPORT_HEARTBEAT_S = 1.0
@@ -47,6 +51,8 @@ class ControlService:
 
     Args:
         identifier: who this is, in every heartbeat.
+        server: the `RouterServer` to stand beside. Its broadcast address is shared, `broadcast_port` does not count,
+            and its keys and allow-list hold for commands, too. Stop the service before the server.
         version: of the application, likewise; that of this library if None.
         protocol: "tcp", "ipc" or "inproc".
         interface: as for `RouterServer`; the default can be reached from this machine only.
@@ -59,7 +65,7 @@ class ControlService:
         events_as_text: True when subscribers expect a JSON string that holds JSON (auto-trainer-api 0.9.7 and
             before), or the topics for which they do. Answers to commands are never written so.
         patience_s: how long the answer of a handler is waited for before the peer is told that the command goes on.
-        context: the ZeroMQ context to use; the process' own if None.
+        context: the ZeroMQ context to use; that of the server, or the process' own, if None.
         limits: how many commands may be under way, together (`calls`) and for one peer (`calls_per_client`).
         clock: where the time is read; another one than the system's is for tests.
 
@@ -71,6 +77,7 @@ class ControlService:
         self,
         identifier: str = "one_liner",
         *,
+        server: RouterServer | None = None,
         version: str | None = None,
         protocol: str = "tcp",
         interface: str = "127.0.0.1",
@@ -87,16 +94,20 @@ class ControlService:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._identifier, self._version = str(identifier), __version__ if version is None else str(version)
+        self._server = server
         self._broadcast_endpoint = Endpoint.of(protocol, interface, broadcast_port)
         self._command_endpoint = Endpoint.of(protocol, interface, command_port)
-        if self._command_endpoint.port != 0 and self._command_endpoint == self._broadcast_endpoint:
+        same = self._command_endpoint == self._broadcast_endpoint
+        if server is None and same and self._command_endpoint.port != 0:
             raise ConfigurationError(f"commands and events need two ports, not {command_port!r} for both")
         self._heartbeat_s = check_interval("heartbeat_s", heartbeat_s)
         self._patience_s = check_interval("patience_s", patience_s)
         self._commands, self._event_kinds = Catalogue(commands), Catalogue(event_kinds)
         self._emergency_kinds = frozenset(number_of(kind) for kind in emergency_kinds)
         self._as_text = _topics(events_as_text)
-        self._context = context if context is not None else default_context()
+        if context is None:
+            context = default_context() if server is None else server.context
+        self._context = context
         self._limits = check_limits(limits)
         self._clock = clock
         self._handlers = Handlers(self._commands)
@@ -123,6 +134,7 @@ class ControlService:
         with self._lock:
             if self._started:
                 raise AlreadyStartedError("this control service was started before; make a new one")
+            guard = None if self._server is None else self._server.guard
             broadcast = self._open_broadcast()
             with closing_on_error(broadcast):
                 port = CommandPort(
@@ -131,6 +143,7 @@ class ControlService:
                     beat=self._beat,
                     beat_s=self._heartbeat_s,
                     clock=self._clock,
+                    curve=None if guard is None else guard.curve,
                 )
             self._workers = Workers(f"control handler {port.endpoint}")
             self._desk = Desk(
@@ -143,12 +156,13 @@ class ControlService:
                 clock=self._clock,
                 limits=self._limits,
                 patience_s=self._patience_s,
+                clients=None if guard is None else guard.clients,
             )
             self._broadcast, self._port = broadcast, port
             self._command_endpoint, self._started = port.endpoint, True
             port.run(self._desk)
         _log.info("%s answers commands at %s", self._identifier, self.command_endpoint)
-        if not self._command_endpoint.is_local:
+        if guard is None and not self._command_endpoint.is_local:
             _log.warning("%s can be reached by every machine on its network", self.command_endpoint)
 
     def stop(self) -> None:
@@ -194,7 +208,7 @@ class ControlService:
     @property
     def broadcast_port(self) -> int | str:
         """Where events are published, likewise."""
-        return self._broadcast_endpoint.port
+        return self._broadcast_endpoint.port if self._server is None else self._server.broadcast_port
 
     @property
     def command_endpoint(self) -> str:
@@ -204,7 +218,7 @@ class ControlService:
     @property
     def broadcast_endpoint(self) -> str:
         """The full address of events."""
-        return str(self._broadcast_endpoint)
+        return str(self._broadcast_endpoint) if self._server is None else self._server.broadcast_endpoint
 
     @property
     def running(self) -> bool:
@@ -220,6 +234,7 @@ class ControlService:
         *,
         lane: Any = OWN,
         urgent: bool | None = None,
+        role: str = "control",
     ) -> None:
         """Say who carries out a command; a handler that it has is replaced.
 
@@ -235,8 +250,12 @@ class ControlService:
             lane: commands of one lane run one after another. By default that of the object whose method it is; a name
                 puts several together; None lets it run beside everything, itself included.
             urgent: whether it waits for nobody. By default EMERGENCY_STOP and EMERGENCY_RESUME are.
+            role: what the key of a peer has to have where there are keys: "read", "control" or "admin".
+
+        Raises:
+            ConfigurationError: the command is no number, the handler no function, or there is no such role.
         """
-        self._handlers.add(command, handler, lane, urgent)
+        self._handlers.add(command, handler, lane, urgent, Role.of(role))
 
     def handles(self, command: int | Enum | None, **options: Any) -> Callable[[F], F]:
         """The same as a decorator: `@service.handles(Command.GET_STATUS)`."""
@@ -397,6 +416,8 @@ class ControlService:
         self.send_heartbeat()
 
     def _open_broadcast(self) -> Broadcast:
+        if self._server is not None:
+            return Broadcast(self._server.open_publisher(), None, self._as_text)
         fanout = Fanout(
             self._context, self._broadcast_endpoint, heartbeat_s=_TRANSPORT_HEARTBEAT_S, limits=self._limits
         )

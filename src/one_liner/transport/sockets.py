@@ -170,9 +170,9 @@ class BoundSocket:
         close_monitored(self.socket, self._monitor)
 
 
-def receive_with_key(router: Socket) -> tuple[bytes, str | None]:
+def receive_with_key(router: Socket, flags: int = 0) -> tuple[bytes, str | None]:
     """The first frame at a secured ROUTER: the connection, and the public key that its handshake was made with."""
-    frame = router.recv(copy=False)
+    frame = router.recv(flags, copy=False)
     try:
         return frame.bytes, str(frame.get("User-Id"))
     except zmq.ZMQError:  # From inside this process.
