@@ -130,12 +130,13 @@ class Workshop:
 
     def _overtaken(self, job: Job, frames: list[Buffer]) -> None:
         """The lead was taken over meanwhile: this thread goes on as the home of the object that was so slow."""
-        self._hand_in(job, frames)
         lane = job.lane
         if lane is None:
+            self._hand_in(job, frames)
             return
         home = lane.home = self._settle(lane, permanent=False)
-        self._leave(lane)
+        self._leave(lane)  # First: whoever has the answer finds the object free.
+        self._hand_in(job, frames)
         del job, lane
         home.live()
 
@@ -143,17 +144,20 @@ class Workshop:
         """Carry out a job that has its lane. On a worker, or at home."""
         began = self._clock.now()
         frames = job.perform(self._codec, self._clock)
-        self._hand_in(job, frames)
         lane = job.lane
-        if lane is None:
-            return
+        if lane is not None:
+            self._consider(lane, self._clock.now() - began)
+            self._leave(lane)
+        self._hand_in(job, frames)
+
+    def _consider(self, lane: Lane, took_s: float) -> None:
+        """Give the home of an object up that has been quick for a while. For whoever has the lane."""
         home = lane.home
-        if home is not None and home.outlived(self._clock.now() - began < PATIENCE_S):
+        if home is not None and home.outlived(took_s < PATIENCE_S):
             lane.home = None
             with self._lock:
                 self._homes.discard(home)
             home.leave()
-        self._leave(lane)
 
     def _leave(self, lane: Lane | None) -> None:
         following = None if lane is None else lane.leave(self._clock.now())
