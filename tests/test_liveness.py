@@ -77,6 +77,9 @@ class Remote:
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
+        if sys.platform != "win32" and number == signal.SIGSTOP:
+            # Its threads stop one after the other, and the last one might still answer.
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def kill(self) -> None:
         self.process.kill()
