@@ -55,6 +55,11 @@ class Instrument:
         self._note("picture")
         return bytes(range(256)) * (size_bytes // 256)
 
+    def slow_picture(self, size_bytes: int) -> bytes:
+        """Something large, when the test lets it."""
+        self.slow()
+        return self.picture(size_bytes)
+
     def park(self) -> None:
         """Make safe."""
         self._note("park")
@@ -83,6 +88,11 @@ class Traces:
     def let_go(self) -> None:
         """Have `slow` end."""
         (self._folder / "go").touch()
+
+    def clear(self) -> None:
+        """Begin anew; nothing runs."""
+        for name in ("go", "traces"):
+            (self._folder / name).unlink(missing_ok=True)
 
 
 def serve(

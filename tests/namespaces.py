@@ -22,7 +22,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Self
@@ -54,8 +54,7 @@ class Namespace:
     def __init__(self, address: str) -> None:
         self.address = address
         # By thread, not by process: what a thread starts (processes, ZeroMQ's own threads) is born where it is.
-        with _elsewhere():
-            _check(_libc().unshare(_CLONE_NEWNET), "make a network namespace")
+        with _elsewhere(lambda: _libc().unshare(_CLONE_NEWNET), "make a network namespace"):
             self._fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             self.tun = _open_tun()
             for command in (
@@ -68,8 +67,7 @@ class Namespace:
     @contextmanager
     def entered(self) -> Iterator[None]:
         """Sockets that this thread opens, and processes and threads that it starts, belong to this namespace."""
-        with _elsewhere():
-            _check(_libc().setns(self._fd, _CLONE_NEWNET), "enter a network namespace")
+        with _elsewhere(lambda: _libc().setns(self._fd, _CLONE_NEWNET), "enter a network namespace"):
             yield
 
     def context(self) -> zmq.Context[zmq.Socket[bytes]]:
@@ -217,15 +215,18 @@ def make_line(**options: Any) -> Line:
 
 
 @contextmanager
-def _elsewhere() -> Iterator[None]:
-    """Come back to the namespace where this thread is now."""
-    if not hasattr(os, "O_CLOEXEC") or not os.path.exists("/proc/thread-self/ns/net"):
+def _elsewhere(go: Callable[[], int], what: str) -> Iterator[None]:
+    """Go to another namespace, and come back to the one where this thread is now."""
+    if not os.path.exists("/proc/thread-self/ns/net"):
         raise NotPermitted("this system has none")
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        yield
+        _check(go(), what)
+        try:
+            yield
+        finally:
+            _check(_libc().setns(home, _CLONE_NEWNET), "come home")
     finally:
-        _check(_libc().setns(home, _CLONE_NEWNET), "come home")
         os.close(home)
 
 

@@ -20,6 +20,7 @@ from one_liner.errors import (
     CallTimeoutError,
     ConfigurationError,
     LoopError,
+    MalformedError,
     NoDataError,
     OneLinerError,
     RouterDownError,
@@ -27,6 +28,8 @@ from one_liner.errors import (
     ServerLostError,
     UnknownObjectError,
 )
+from one_liner.rpc.hello import Hello
+from one_liner.wire.messages import MAX_HOPS
 from tests.conftest import poll_until
 
 HEARTBEAT_S = 0.3
@@ -319,6 +322,33 @@ def test_a_hop_that_is_down_does_not_hide_the_others(stage: Stage) -> None:
         )
         assert [entry["name"] for entry in routers["objects"]] == ["stage"]
         assert "gone" in routers["routers"]
+
+
+def test_what_is_down_is_known_through_every_hop_and_loops_do_not_make_it_grow(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    with cascade(2, stage) as (servers, prefix), watching(servers[0]) as client:
+        servers[2].add_router("gone", rpc_port=port)
+        monkeypatch.setattr("one_liner.cascade.Hop.refuse_loop", lambda *_: None)  # as when it comes later
+        servers[2].add_router("first", rpc_port=servers[0].rpc_port)
+        client.configure_stream(f"{prefix}gone/x")
+        with pytest.raises(RouterDownError, match=f"router 'gone' of 's2'.*{port}"):
+            client.get_stream(f"{prefix}gone/x", timeout_s=20)
+        client.configure_stream(f"{prefix}x", wait=True, timeout_s=20)
+        with pytest.raises(NoDataError):
+            client.get_stream(f"{prefix}x", timeout_s=0.3)
+        poll_until(lambda: len(servers[0]._cascade.down()) > 1, what="it to have gone round")
+        assert all(path.count("/") < MAX_HOPS for server in servers for path in server._cascade.down())
+
+
+@pytest.mark.parametrize("down", [None, [], {1: "why"}, {"north": 1}, "north"])
+def test_a_hello_that_cannot_be_is_refused_and_one_of_an_earlier_server_is_not(down: Any) -> None:
+    said = Hello(1, "far", "0.1", "here", 5556, 3).as_dict()
+    with pytest.raises(MalformedError):
+        Hello.from_dict({**said, "down": down})
+    del said["down"]
+    assert Hello.from_dict(said).down == {}
 
 
 def test_the_upstream_may_come_later(stage: Stage) -> None:

@@ -32,7 +32,7 @@ from one_liner.transport.fanout import Fanout
 from one_liner.transport.security import ClientCurve
 from one_liner.transport.sockets import Context
 from one_liner.wire.codec import Codec
-from one_liner.wire.messages import ROUTE_SEPARATOR, Kind
+from one_liner.wire.messages import MAX_HOPS, ROUTE_SEPARATOR, Kind
 
 if TYPE_CHECKING:
     from one_liner.rpc.description import RouterState, ServerDescription
@@ -118,6 +118,13 @@ class Hop:
                 f"router {self.name!r} ({self.link.endpoint}) is down: {error}", router=self.name
             ) from None
 
+    def down(self) -> dict[str, str]:
+        """What cannot be reached through here, by path, and why: this hop, or those behind it as it says."""
+        hello, name = self.link.hello, self.name
+        if self.link.trouble(sent=False) is not None or self.link.absence() is not None:
+            return {name: str(self.forwarder.down())}
+        return {} if hello is None else {f"{name}{ROUTE_SEPARATOR}{path}": why for path, why in hello.down.items()}
+
     def refuse_loop(self, server: int) -> None:
         """Find out whether this hop leads back to our server, if the other one answers soon.
 
@@ -179,6 +186,12 @@ class Cascade:
         with self._lock:
             return list(self._hops.values())
 
+    def down(self) -> dict[str, str]:
+        """The routers behind us that cannot be reached, by path, and why."""
+        known = [(path, why) for hop in self.all() for path, why in hop.down().items()]
+        # In a loop that was closed later they would grow without end.
+        return {path: why for path, why in known if path.count(ROUTE_SEPARATOR) < MAX_HOPS}
+
     def descriptions(self, trail: tuple[int, ...]) -> dict[str, ServerDescription | RouterState]:
         """What each server behind us serves; for one that cannot be asked, why."""
         # Imported where it is needed: most programs never describe anything, and it costs 5 ms.
@@ -186,6 +199,9 @@ class Cascade:
 
         found: dict[str, ServerDescription | RouterState] = {}
         for hop in self.all():
+            if hop.link.state is State.UNRESPONSIVE:
+                found[hop.name] = RouterState(str(hop.link.state), "something holds its interpreter; calls wait")
+                continue
             try:
                 found[hop.name] = ServerDescription.from_dict(hop.ask("describe", trail))
             except RouterDownError as error:

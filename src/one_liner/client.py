@@ -26,7 +26,9 @@ from one_liner.errors import (
     NoDataError,
     NoServerError,
     OneLinerError,
+    RouterDownError,
     StreamTimeoutError,
+    TransportError,
     UnknownStreamError,
 )
 from one_liner.keys import KeySource, for_client
@@ -47,7 +49,7 @@ from one_liner.transport.security import ClientCurve
 from one_liner.transport.sockets import Context, default_context
 from one_liner.version import __version__
 from one_liner.wire.codec import Codec
-from one_liner.wire.messages import Kind
+from one_liner.wire.messages import ROUTE_SEPARATOR, Kind
 from one_liner.wire.serializers import Loads
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 IfBusy = Literal["wait", "refuse"]
 _CLIENTS_TIMEOUT: Final = "default"
+_SLICE_S: Final = 0.1
 _SETTLE_S: Final = 0.005
 """libzmq's publishers look at new subscriptions every 3 million processor ticks at the latest, about 1 ms."""
 
@@ -461,7 +464,7 @@ class RouterClient:
             NoDataError: nothing new; also a `zmq.Again`. After waiting `StreamTimeoutError`, also a `TimeoutError`.
             SourceFailedError: the stream's function raised, and this sample is that. Also of the type it raised.
             UnknownStreamError: it was not configured; also a `KeyError`.
-            NoServerError, ServerLostError, ClosedError: while waiting.
+            NoServerError, ServerLostError, RouterDownError, ClosedError: while waiting.
         """
         limit_s = check_timeout(timeout_s)
         subscription = self._subscription(name)
@@ -511,8 +514,8 @@ class RouterClient:
         Args:
             name: the stream; configured as a queue if it was not yet.
             callback: called with each sample.
-            on_error: called with what is raised in place of a sample (`SourceFailedError`, `ServerLostError`); the
-                stream goes on. Without it they are dropped.
+            on_error: called with what is raised in place of a sample: each `SourceFailedError`, and, once, that the
+                server or a router is gone (`ServerLostError`, …); the stream goes on. Without it they are dropped.
 
         Returns:
             A handle; close it to stop.
@@ -520,15 +523,24 @@ class RouterClient:
         if name not in self._subscriptions:
             self.configure_stream(name)
         stop = Event()
+        gone: type[OneLinerError] | None = None  # as it was told last
 
         def next_item() -> Sample | OneLinerError:
+            nonlocal gone
             while not stop.is_set():
                 try:
-                    return self.get_stream(name, timeout_s=0.1)
+                    sample = self.get_stream(name, timeout_s=_SLICE_S)
+                    gone = None
+                    return sample
                 except NoDataError:
-                    continue
+                    gone = None
                 except (ClosedError, UnknownStreamError):
                     raise StopIteration from None
+                except TransportError as error:
+                    if type(error) is not gone:
+                        gone = type(error)
+                        return error
+                    stop.wait(_SLICE_S)
                 except OneLinerError as error:
                     return error
             raise StopIteration
@@ -631,7 +643,7 @@ class RouterClient:
                 self._codec,
                 allow_pickle=self._allow_pickle,
                 clock=self._clock,
-                trouble=self._no_samples_because,
+                trouble=lambda: self._no_samples_because(name),
             )
             self._receiver.add(subscription)
             return subscription
@@ -648,9 +660,20 @@ class RouterClient:
         known = ", ".join(sorted(self._subscriptions)) or "none"
         return UnknownStreamError(f"stream {name!r} was not configured at this client; configured are: {known}")
 
-    def _no_samples_because(self) -> OneLinerError | None:
-        """Why nobody will send a sample; None while somebody may."""
-        return self._link.trouble(sent=False) or self._link.absence()
+    def _no_samples_because(self, name: str) -> OneLinerError | None:
+        """Why nobody will send a sample of a stream; None while somebody may."""
+        trouble = self._link.trouble(sent=False) or self._link.absence()
+        hello = self._link.hello
+        if trouble is not None or hello is None:
+            return trouble
+        return next(
+            (
+                RouterDownError(f"stream {name!r}: {why}", router=path)
+                for path, why in hello.down.items()
+                if name.startswith(path + ROUTE_SEPARATOR)
+            ),
+            None,
+        )
 
     def _wait_synchronised(self, subscription: Subscription, limit_s: float | None) -> None:
         patience_s = HEARTBEATS_TO_LOSS * self._link.heartbeat_s if limit_s is None else limit_s

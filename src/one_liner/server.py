@@ -906,6 +906,7 @@ class RouterServer:
             machine=this_machine() if self._clock is SYSTEM_CLOCK else f"the clock of server {self._id:x}",
             broadcast_port=self.broadcast_port,
             revision=self._revision,
+            down=self._cascade.down(),
         ).as_dict()
 
     # --- what a client may ask of the server itself ------------------------------------------------------------------

@@ -179,7 +179,8 @@ class Forwarder:
     def down(self) -> RouterDownError:
         """The error of a request that did not leave."""
         trouble = self.link.trouble(sent=False)
-        why = f"{trouble}" if trouble is not None else "it has not answered yet"
+        held = self.link.state is State.UNRESPONSIVE
+        why = f"{trouble}" if trouble is not None else "it does not answer" if held else "it has not answered yet"
         return RouterDownError(f"{self._title} is down: {why}", router=self.name)
 
     def close(self) -> None:

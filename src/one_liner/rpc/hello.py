@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from socket import gethostname
@@ -26,6 +26,7 @@ class Hello:
         machine: equal on two processes that share `time.perf_counter()`.
         broadcast_port: where its streams are, on the same interface.
         revision: grows when what is served changes.
+        down: the routers behind it that cannot be reached, by path, and why: `{"north/attic": "router 'attic' of …"}`.
     """
 
     server: int
@@ -34,6 +35,7 @@ class Hello:
     machine: str
     broadcast_port: int | str
     revision: int
+    down: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for the wire."""
@@ -47,9 +49,11 @@ class Hello:
             MalformedError: it is something else. Fields that a later version adds are passed over.
         """
         try:
-            hello = cls(**{name: data[name] for name in cls.__slots__})
-            types = (int, str, str, str, int | str, int)
+            hello = cls(**{name: data[name] for name in cls.__slots__ if name != "down" or name in data})
+            types = (int, str, str, str, int | str, int, dict)
             if not all(isinstance(getattr(hello, name), kind) for name, kind in zip(cls.__slots__, types, strict=True)):
+                raise TypeError
+            if not all(isinstance(word, str) for pair in hello.down.items() for word in pair):
                 raise TypeError
         except (TypeError, KeyError):
             raise MalformedError("the answer to a heartbeat cannot be read") from None

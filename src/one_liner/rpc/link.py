@@ -301,8 +301,11 @@ class Link:
     def _pause_s(self) -> float:
         if self._state is State.REFUSED:
             return max(KNOCK_S, self.heartbeat_s)
-        # Before the first answer, ask ten times as often: a script that starts with its server is the rule.
-        return self.heartbeat_s * (1.0 if self.ready else 0.1)
+        if not self.ready:
+            # Before the first answer, ask ten times as often: a script that starts with its server is the rule.
+            return self.heartbeat_s * 0.1
+        # A router behind it is down: that it is back comes with a heartbeat, and through several hops with several.
+        return self.heartbeat_s * (0.25 if self._hello is not None and self._hello.down else 1.0)
 
     def _beat(self, now: float) -> None:
         if self.endpoint.protocol == "inproc":
