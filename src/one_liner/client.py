@@ -154,6 +154,14 @@ class RouterClient:
             subscriptions, callbacks = list(self._subscriptions.values()), list(self._callbacks)
         if os.getpid() != self._pid:
             return  # The sockets belong to the parent process.
+        try:
+            self._stop(subscriptions, callbacks)
+        except BaseException:
+            self._stop(subscriptions, callbacks)  # Ctrl-C came in between: nothing may stay open all the same.
+            raise
+
+    def _stop(self, subscriptions: list[Subscription], callbacks: list[Callback[Any]]) -> None:
+        """Close everything. May be interrupted, and done again."""
         for subscription in subscriptions:
             subscription.close()
         self._link.close()

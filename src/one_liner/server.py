@@ -281,10 +281,14 @@ class RouterServer:
             return
         try:
             self._stop(hops)
+        except BaseException:
+            self._stop(hops)  # Ctrl-C came in between: nothing may stay open all the same.
+            raise
         finally:
             self._stopped.set()
 
     def _stop(self, hops: list[Hop]) -> None:
+        """Close everything. May be interrupted, and done again."""
         self._tickers.close(_CLOSE_STREAMS_S)
         self._bookkeeper.close()
         for stream in self._registry.all():

@@ -145,7 +145,6 @@ class RpcServer:
         self._workshop = Workshop(f"rpc {self._bound.endpoint}", self._lead, self._hand_in, codec, clock)
         self._closing = False  # the leader is to stop, because of `close` or because the context is terminated
         self._leaving = False  # nothing is begun any more; the last answers are on their way
-        self._closed = False
         self._running = False
         self._released = Event()
         self._notices: dict[int, Notice] = {
@@ -201,11 +200,11 @@ class RpcServer:
         return [{"where": job.where, "who": job.who, "for_s": now - job.since} for job in tuple(self._active.values())]
 
     def close(self) -> None:
-        """Tell everybody who waits, release the address and close the sockets, within about a second."""
-        if self._closed:
-            self._released.wait(2 * _STOP_TIMEOUT_S)
-            return
-        self._closed = self._closing = True
+        """Tell everybody who waits, release the address and close the sockets, within about a second.
+
+        By one thread; again when it was interrupted.
+        """
+        self._closing = True
         if self._running:
             deadline = SYSTEM_CLOCK.now() + _STOP_TIMEOUT_S
             self._leave_errand(lambda: None)

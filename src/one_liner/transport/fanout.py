@@ -140,14 +140,17 @@ class Fanout:
                 self._steering.send(b"TERMINATE")
 
     def close(self) -> None:
-        """Stop, release the address and close the sockets. Publishers are closed by their owners, before or after."""
+        """Stop, release the address and close the sockets. Publishers are closed by their owners, before or after.
+
+        By one thread; any number of times, also when it was interrupted.
+        """
         with self._lock:
-            if self._closed:
+            if self._steering.closed:
                 return
             self._closed = True
             if self._thread is not None:
-                with contextlib.suppress(zmq.ContextTerminated):  # Then the owner knows already.
-                    self._steering.send(b"TERMINATE")
+                with contextlib.suppress(zmq.ContextTerminated, zmq.Again):  # Then the owner knows already.
+                    self._steering.send(b"TERMINATE", zmq.NOBLOCK)
         if self._thread is not None and self._thread.ident is not None:
             self._thread.join()
         else:  # Not run, or interrupted by Ctrl-C in that very moment.

@@ -223,9 +223,9 @@ class Guard:
                 return
             del doorkeeper.servers[self._domain]
             if not doorkeeper.servers:
-                doorkeeper.close()
                 if _doorkeepers.get(self._number) is doorkeeper:
                     del _doorkeepers[self._number]
+                doorkeeper.close()
 
 
 class _Doorkeeper:

@@ -1,0 +1,206 @@
+"""Ctrl-C, as a real SIGINT to a real process: it ends any wait, and what was interrupted works on or is closed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from one_liner.testing import SubprocessServer
+from tests.instrument import Traces
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for other processes")
+
+HEAD = """
+    import os, sys, threading, time
+    from one_liner import RouterClient, RouterServer
+
+    def tell_when_inside(name):
+        # From another thread, once the main thread sits in that function and nothing moves any more.
+        def look():
+            main, still = threading.main_thread().ident, 0
+            while still < 4:
+                time.sleep(0.03)
+                frame, names = sys._current_frames()[main], []
+                while frame is not None:
+                    names.append(frame.f_code.co_name)
+                    frame = frame.f_back
+                still = still + 1 if name in names else 0
+            print("waiting", flush=True)
+        threading.Thread(target=look, daemon=True).start()
+
+    def interrupted(wait):
+        tell_when_inside(inside)
+        try:
+            wait()
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        else:
+            print("not interrupted", flush=True)
+
+    inside, port, heartbeat_s = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+"""
+
+
+def end_by_ctrl_c(process: subprocess.Popen[str]) -> list[str]:
+    """Send it once the process waits; what it printed from then on."""
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert process.returncode == 0
+    return out.splitlines()
+
+
+def script(text: str, *arguments: object) -> subprocess.Popen[str]:
+    code = textwrap.dedent(HEAD) + textwrap.dedent(text)
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ctrl-c")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[SubprocessServer]:
+    with SubprocessServer("tests.instrument:serve", {"folder": str(folder)}) as made:
+        yield made
+        Traces(folder).let_go()
+
+
+WAITS = {
+    "call": ("ask", "client.call('second', 'slow')"),
+    "proxy": ("ask", "client.proxy('second').slow()"),
+    "get_stream": ("take", "client.get_stream('silent', block=True)"),
+    "iteration": ("take", "next(client.stream('silent'))"),
+    "wait_until_connected": ("wait_ready", "nobody.wait_until_connected(60)"),
+    "a call of nobody": ("wait_ready", "nobody.call('instrument', 'act')"),
+    "configure_stream": ("_wait_synchronised", "astray.configure_stream('x', wait=True, timeout_s=60)"),
+}
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_any_wait_of_a_client_ends_and_the_client_works_on(wait: str, server: SubprocessServer) -> None:
+    inside, code = WAITS[wait]
+    process = script(
+        f"""
+        with RouterServer(rpc_port=0, broadcast_port=0) as gone:
+            free, other = gone.rpc_port, gone.broadcast_port
+        client = RouterClient(rpc_port=port, broadcast_port=None)
+        nobody = RouterClient(rpc_port=free, broadcast_port=None, heartbeat_s=heartbeat_s)
+        astray = RouterClient(rpc_port=port, broadcast_port=other)
+        client.configure_stream("silent")
+        client.configure_stream("ticks")
+        for each in (client, astray):
+            each.wait_until_connected(10)
+        interrupted(lambda: {code})
+        print(client.call("instrument", "act") > 0, client.get_stream("ticks", timeout_s=10).data > 0)
+        print(astray.call("instrument", "act") > 0, nobody.state)
+        for each in (client, nobody, astray):
+            each.close()
+        print(threading.active_count())
+        """,
+        inside,
+        server.rpc_port,
+        20.0,
+    )
+    assert end_by_ctrl_c(process) == ["interrupted", "True True", "True connecting", "1"]
+
+
+def test_a_lease_that_is_waited_for(server: SubprocessServer) -> None:
+    """The server stands still, and for so patient a client it lives."""
+    process = script(
+        """
+        client = RouterClient(rpc_port=port, broadcast_port=None, heartbeat_s=heartbeat_s)
+        client.wait_until_connected(10)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        interrupted(lambda: client.lease("instrument"))
+        while client.call("instrument", "act") == 0:
+            pass
+        with client.lease("instrument") as lease:
+            print(lease.held)
+        client.close()
+        print(threading.active_count())
+        """,
+        "ask",
+        server.rpc_port,
+        20.0,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    server.stop()
+    try:
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "interrupted\n"
+    finally:
+        server.resume()
+    out, _ = process.communicate(timeout=20)
+    assert out.splitlines() == ["True", "1"]
+
+
+@pytest.mark.parametrize("block", [False, True], ids=["close", "run(block=True)"])
+def test_a_server_that_is_interrupted_while_it_closes_is_closed_all_the_same(block: bool) -> None:
+    """Something stuck in a driver, and in a stream, makes closing take its time; the second Ctrl-C is impatience."""
+    process = script(
+        f"""
+        stuck = threading.Event()
+        server = RouterServer(rpc_port=0, broadcast_port=0, instances={{"stuck": stuck.wait}})
+        server.add_stream_from_callable("stuck", 10, stuck.wait)
+        ports = dict(rpc_port=server.rpc_port, broadcast_port=server.broadcast_port)
+        if {block}:
+            threading.Timer(0.3, os.kill, (os.getpid(), 2)).start()
+            interrupted(lambda: server.run(block=True))
+        else:
+            server.run()
+            interrupted(server.close)
+        with RouterServer(**ports, instances={{"f": lambda: "works"}}) as again:
+            again.run()
+            with RouterClient(**ports) as client:
+                print(client.call("f"))
+        stuck.set()
+        """,
+        "close",
+        0,
+        1.0,
+    )
+    assert end_by_ctrl_c(process) == ["interrupted", "works"]
+
+
+def test_a_client_that_is_interrupted_while_it_closes_is_closed_all_the_same(server: SubprocessServer) -> None:
+    process = script(
+        """
+        stuck = threading.Event()
+        client = RouterClient(rpc_port=port, broadcast_port=None)
+        client.configure_stream("ticks", wait=True)
+        called = []
+        def callback(sample):
+            called.append(sample)
+            stuck.wait()
+        for _ in range(4):  # each is waited for, for half a second
+            client.on_sample("ticks", callback)
+        while len(called) < 4:
+            time.sleep(0.01)
+        interrupted(client.close)
+        stuck.set()
+        print(client.state)
+        while threading.active_count() > 1:
+            time.sleep(0.01)
+        """,
+        "close",
+        server.rpc_port,
+        1.0,
+    )
+    assert end_by_ctrl_c(process) == ["interrupted", "closed"]
