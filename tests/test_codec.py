@@ -312,18 +312,59 @@ def test_any_view_arrives_equal_and_contiguous(size, view):
     assert arrived.flags.c_contiguous
 
 
-def test_read_only_arrays_and_subclasses_without_meaning_arrive_as_plain_arrays(tmp_path):
-    fixed = np.arange(3)
-    fixed.flags.writeable = False
-    assert trip(fixed).flags.writeable
+def test_the_memory_of_a_file_arrives_as_an_array(tmp_path):
     mapped = np.memmap(tmp_path / "scan", dtype="f4", mode="w+", shape=(3, 4))
     assert same(trip(mapped), np.zeros((3, 4), "f4"))
-    record = np.rec.array([(1, 2.5), (3, 4.5)], dtype=[("a", "i4"), ("b", "f8")])
+
+
+@pytest.mark.parametrize("size", [3, 100_000], ids=["inline", "out of band"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_what_is_read_only_arrives_read_only(size, order):
+    fixed = np.asarray(np.zeros((size, 2)), order=order)
+    fixed.flags.writeable = False
+    body, buffers = CODEC.encode([fixed, np.zeros(size)])
+    arrived, other = CODEC.decode(body, [bytearray(buffer) for buffer in buffers])
+    assert same(arrived, fixed)
+    assert not arrived.flags.writeable
+    assert other.flags.writeable
+    again = trip(arrived)
+    assert same(again, fixed)
+    assert not again.flags.writeable
+    assert not trip(np.frombuffer(bytes(8 * size))).flags.writeable
+
+
+@pytest.mark.parametrize("size", [2, 20_000], ids=["inline", "out of band"])
+def test_records_keep_their_fields_as_attributes(size):
+    record = np.rec.array([(1, 2.5)] * size, dtype=[("a", "i4"), ("b", "f8")])
+    arrived = trip([record])[0]
+    assert type(arrived) is np.recarray
+    assert arrived.dtype == record.dtype
+    assert arrived.b.tolist() == [2.5] * size
+    assert type(arrived[0]) is np.record
+    assert arrived.flags.writeable
+    fixed = record.copy()
+    fixed.flags.writeable = False
+    arrived = trip(fixed)
+    assert (type(arrived), arrived.flags.writeable) == (np.recarray, False)
+
+
+def test_one_record_keeps_its_fields_as_attributes():
+    record = np.rec.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")])[0]
     arrived = trip(record)
-    assert type(arrived) is np.ndarray
-    assert arrived.dtype == np.dtype([("a", "i4"), ("b", "f8")])
-    assert arrived["b"].tolist() == [2.5, 4.5]
-    assert trip(record[0]) == np.array([(1, 2.5)], arrived.dtype)[0]
+    assert type(arrived) is np.record
+    assert (arrived.a, arrived.b) == (1, 2.5)
+    plain = np.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")])[0]
+    assert type(trip(plain)) is np.void
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\1", b"\4\x31", b"\1\x30\0\3<f8" + bytes(8), b"\1\1\x90", b"\1\x34\1\x31", b"\x80\x31"],
+    ids=["empty", "no code", "no array", "a scalar that is read-only", "a tuple", "marked twice", "unknown mark"],
+)
+def test_marks_that_cannot_be(content):
+    with pytest.raises(MalformedError):
+        CODEC.decode(msgpack.packb(msgpack.ExtType(52, content)))
 
 
 @pytest.mark.parametrize("size", [10, 100_000])
@@ -356,7 +397,7 @@ class Quantity(np.ndarray):
         (np.array([None]), "dtype object holds Python objects"),
         (np.zeros(2, [("a", "i4"), ("b", [("c", "O")])]), "holds Python objects"),
         (np.zeros(2, [("a", "i4"), ("b", [("c", "O")])])[0], "holds Python objects"),
-        (np.arange(3).view(Quantity), "register it"),
+        (np.arange(3).view(Quantity), r"send numpy\.asarray\(…\), or register the class"),
         (np.ma.array(np.array([None])), "holds Python objects"),
         (np.dtype("f8"), "register it"),
         (np.zeros(1, [(f"{i:0200}", "i1") for i in range(400)]), "too many fields"),
@@ -370,8 +411,10 @@ def test_arrays_that_cannot_travel_are_named(value, text):
 
 @pytest.mark.skipif(not hasattr(np, "dtypes") or not hasattr(np.dtypes, "StringDType"), reason="numpy 2 has it")
 def test_variable_strings_are_refused():
-    with pytest.raises(NotCarriableError, match="holds Python objects"):
-        CODEC.encode(np.array(["a", "bc"], np.dtypes.StringDType()))
+    texts = np.array(["a", "bc"], np.dtypes.StringDType())
+    with pytest.raises(NotCarriableError, match=r"texts .* outside of the array; send numpy\.array\(….tolist\(\)\)"):
+        CODEC.encode(texts)
+    assert trip(np.array(texts.tolist())).tolist() == ["a", "bc"]
 
 
 def test_a_dtype_that_its_text_does_not_describe_is_refused(monkeypatch):

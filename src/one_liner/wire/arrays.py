@@ -35,6 +35,9 @@ _LONG_BYTES = {"f": 8, "c": 16}
 ARRAYS = (np.ndarray, np.recarray, np.memmap)
 """The classes that travel as arrays; any other subclass means more than its memory says."""
 
+READ_ONLY, RECORD = 1, 2
+"""What else may be said of an array; a record is one whose fields are attributes, too."""
+
 _headers: dict[np.dtype[Any], bytes] = {}
 _dtypes: dict[bytes, np.dtype[Any]] = {}
 
@@ -68,6 +71,10 @@ def _describe(dtype: np.dtype[Any]) -> Any:
 def _dump_dtype(dtype: np.dtype[Any], value: Any) -> bytes:
     blob = _headers.get(dtype)
     if blob is None:
+        if dtype.kind == "T":
+            raise Refusal(
+                value, f"numpy keeps the texts of a {dtype} outside of the array; send numpy.array(….tolist())"
+            )
         if dtype.hasobject:
             raise Refusal(value, f"its dtype {dtype} holds Python objects; convert it to one that does not")
         try:
@@ -179,6 +186,25 @@ def load_array(data: bytes, content: Any = None) -> np.ndarray[Any, Any]:
     return np.ndarray(shape, dtype, buffer=content, order="F" if order else "C")
 
 
+def marks_of(array: np.ndarray[Any, Any]) -> int:
+    """What has to be said of an array beside its contents; hardly ever anything."""
+    return (0 if array.flags.writeable else READ_ONLY) | (RECORD if type(array) is np.recarray else 0)
+
+
+def mark(value: Any, marks: int) -> Any:
+    """An array, or scalar, of which something is said: read-only, or a record."""
+    if marks & ~(READ_ONLY | RECORD):
+        raise ValueError(f"unknown marks {marks} of an array")
+    if marks & RECORD:
+        # A view of the class gives the fields of a structured array as attributes; a scalar is one element of that.
+        value = value.view(np.recarray) if isinstance(value, np.ndarray) else np.asarray(value).view(np.recarray)[()]
+    if marks & READ_ONLY:
+        if not isinstance(value, np.ndarray):
+            raise ValueError("a scalar that is read-only")
+        value.flags.writeable = False
+    return value
+
+
 # --- scalars ---------------------------------------------------------------------------------------------------------
 
 
@@ -191,8 +217,13 @@ def scalar_dumpers() -> dict[type, Callable[[Any], bytes]]:
     # The dtypes of these two would drop the zeros at their end.
     dumpers[np.str_] = lambda value: b"\0\1U" + value.encode("utf-8", "surrogatepass")
     dumpers[np.bytes_] = lambda value: b"\0\1S" + bytes(value)
-    dumpers[np.void] = dumpers[np.record] = _dump_flexible
+    dumpers[np.void] = _dump_flexible
     return dumpers
+
+
+def record_dumpers() -> dict[type, Callable[[Any], bytes]]:
+    """The same for scalars that are marked as records."""
+    return {np.record: _dump_flexible}
 
 
 def _dumper_of(cls: type) -> Callable[[Any], bytes]:

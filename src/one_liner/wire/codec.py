@@ -46,6 +46,7 @@ code name           content
   49 array          u8 rank (top bit: Fortran order), *dtype*, u64 for each dimension, memory
   50 array out      u32 number of the buffer with the memory, then as 49
   51 masked array   msgpack list: array, mask or nil, fill value, whether the mask is hard; nil: the value `masked`
+  52 marked array   u8 marks (1 read-only, 2 record), u8 code of what it is otherwise (48, 49, 50), content of that
 ==== ============== ====================================================================================================
 """
 
@@ -68,6 +69,7 @@ import msgpack  # type: ignore[import-untyped]
 from one_liner.errors import LimitError, MalformedError, MissingExtraError, NotCarriableError
 from one_liner.limits import DEFAULT_LIMITS
 from one_liner.wire import scalars
+from one_liner.wire.advice import advice
 from one_liner.wire.types import (
     EnumValue,
     Refusal,
@@ -88,7 +90,7 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 TUPLE, SET, FROZENSET, ORDERED_DICT, COUNTER, BYTEARRAY, BYTES_OUT, BYTEARRAY_OUT, SLICE = range(1, 10)
 ENUM, REGISTERED, PICKLE = range(40, 43)
-NUMPY_SCALAR, ARRAY, ARRAY_OUT, MASKED_ARRAY = range(48, 52)
+NUMPY_SCALAR, ARRAY, ARRAY_OUT, MASKED_ARRAY, MARKED_ARRAY = range(48, 53)
 
 _NUMBER = struct.Struct(">I")
 
@@ -458,10 +460,19 @@ def _registered(writer: Writer, value: Any) -> Any:
 
 
 def _array(writer: Writer, value: Any) -> Any:
-    header, content = _arrays().dump_array(value, OUT_OF_BAND_BYTES)
+    arrays = _arrays()
+    header, content = arrays.dump_array(value, OUT_OF_BAND_BYTES)
     if len(content) >= OUT_OF_BAND_BYTES:
-        return _ext(ARRAY_OUT, writer.attach(content) + header)
-    return _ext(ARRAY, header + content)
+        return _marked(arrays.marks_of(value), ARRAY_OUT, writer.attach(content) + header)
+    return _marked(arrays.marks_of(value), ARRAY, header + content)
+
+
+def _record(dump: Callable[[Any], bytes]) -> _Encoder:
+    return lambda writer, value: _marked(_arrays().RECORD, NUMPY_SCALAR, dump(value))
+
+
+def _marked(marks: int, code: int, content: bytes) -> msgpack.ExtType:
+    return _ext(MARKED_ARRAY, bytes((marks, code)) + content) if marks else _ext(code, content)
 
 
 def _masked_array(writer: Writer, value: Any) -> Any:
@@ -499,6 +510,7 @@ def _encoder_of(kind: type) -> _Encoder | None:
 def _learn_numpy(kind: type) -> _Encoder | None:
     arrays = _arrays()
     _ENCODERS.update({cls: _scalar(NUMPY_SCALAR, dump) for cls, dump in arrays.scalar_dumpers().items()})
+    _ENCODERS.update({cls: _record(dump) for cls, dump in arrays.record_dumpers().items()})
     _ENCODERS.update(dict.fromkeys(arrays.ARRAYS, _array))
     _ENCODERS.update(dict.fromkeys(arrays.masked_arrays(), _masked_array))
     return _ENCODERS.get(kind)
@@ -530,7 +542,7 @@ def _explain(codec: Codec, whole: Any, root: str, refusal: Refusal) -> NotCarria
         return _not_carriable(root, whole, f"is {refusal.reason} and cannot be carried")
     if refusal.reason:
         return _not_carriable(path, value, f"cannot be carried: {refusal.reason}")
-    return _not_carriable(path, value, "cannot be carried; register it with one_liner.register_type on both ends")
+    return _not_carriable(path, value, f"cannot be carried; {advice(type(value))}")
 
 
 def _refused_part(writer: Writer, value: Any) -> tuple[str, Any, Refusal] | None:
@@ -769,6 +781,13 @@ def _load_array_out(reader: Reader, content: bytes) -> Any:
     return _arrays().load_array(content[_NUMBER.size :], memoryview(reader.buffer(content)).cast("B"))
 
 
+def _load_marked_array(reader: Reader, content: bytes) -> Any:
+    marks, code = content[:2]
+    if code not in (NUMPY_SCALAR, ARRAY, ARRAY_OUT):
+        raise MalformedError(f"extension type {code} is no array")
+    return _arrays().mark(_DECODERS[code](reader, content[2:]), marks)
+
+
 def _load_masked_array(reader: Reader, content: bytes) -> Any:
     return _arrays().put_mask(reader.unpack_whole(content))
 
@@ -791,4 +810,5 @@ _DECODERS: dict[int, _Decoder] = {
     ARRAY: _load_array,
     ARRAY_OUT: _load_array_out,
     MASKED_ARRAY: _load_masked_array,
+    MARKED_ARRAY: _load_marked_array,
 }
