@@ -186,6 +186,32 @@ def test_type_message_arguments_and_traceback_arrive(raised: Callable[..., Any])
 
 
 @pytest.mark.parametrize(
+    ("error", "text", "message"),
+    [
+        (DriverError("no light"), f"{__name__}.DriverError: no light", "no light"),
+        (DriverError(), f"{__name__}.DriverError", f"{__name__}.DriverError"),
+        (StopIteration("dry"), "StopIteration: dry", "dry"),
+        (ValueError("too much"), "too much", "too much"),
+        (Exception("something"), "something", "something"),
+        (KeyError("k"), "k", "k"),
+    ],
+)
+def test_as_text_it_says_its_type_where_the_class_does_not(
+    raised: Callable[..., Any], error: Exception, text: str, message: str
+) -> None:
+    arrived = raised(error)
+    assert str(arrived) == text
+    assert arrived.message == message
+    # Passed on by yet another server, it is still said once.
+    assert str(error_of(fault_of(arrived, CODEC))) == text
+    assert str(error_of(fault_of(error, CODEC), of_sample=True)) == text
+
+
+def test_an_error_of_nobody_is_its_message() -> None:
+    assert str(RemoteError("no light")) == "no light"
+
+
+@pytest.mark.parametrize(
     ("error", "caught_as"),
     [
         (ValueError("v"), ValueError),

@@ -269,9 +269,11 @@ class NotReceivedError(CallError):
 class RemoteError(CallError):
     """The function ran and raised.
 
-    An exception of a builtin type arrives as a subclass of both this and that type, so `except ValueError` works.
+    An exception of a builtin type arrives as a subclass of both this and that type, so `except ValueError` works. As
+    text, one of any other type has its type in front: `serial.SerialException: no such port`.
 
     Attributes:
+        message: what it said, without the type.
         type_name: the remote exception's type: `ValueError`, `serial.SerialException`.
         remote_args: its arguments, those that could be carried; the `repr` of the others.
         remote_traceback: the remote traceback, as text.
@@ -283,6 +285,10 @@ class RemoteError(CallError):
     remote_args: tuple[Any, ...] = ()
     remote_traceback: str = ""
     where: str = ""
+
+    def __str__(self) -> str:
+        said_by_class = self.type_name in (type(self).__name__, "Exception", self.message)
+        return self.message if said_by_class else f"{self.type_name}: {self.message}"
 
 
 # --- streams ---------------------------------------------------------------------------------------------------------

@@ -92,4 +92,4 @@ def exit_code_of(error: OneLinerError) -> int:
 
 def text_of(error: OneLinerError) -> str:
     """The line for people."""
-    return f"{error.type_name}: {error}" if isinstance(error, RemoteError) else str(error)
+    return f"{error.type_name}: {error.message}" if isinstance(error, RemoteError) else str(error)

@@ -40,7 +40,7 @@ class Arrival:
     def text(self) -> str:
         """The value in one line; of a failure what was raised."""
         if self.failure is not None:
-            return f"{self.failure.type_name}: {self.failure}"
+            return f"{self.failure.type_name}: {self.failure.message}"
         return in_one_line(self.value)
 
     def line(self) -> str:

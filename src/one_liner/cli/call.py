@@ -135,5 +135,5 @@ def remote_error_text(error: RemoteError, whole_traceback: bool = False) -> str:
         return "\n".join([f"remote traceback of {error.where or 'the call'}:", *trace])
     places = [index for index, line in enumerate(trace) if line.startswith('  File "')]
     last = trace[places[-1] : places[-1] + 2] if places else []
-    headline = f"{error.type_name}: {error}" if error.message != error.type_name else error.type_name
+    headline = f"{error.type_name}: {error.message}" if error.message != error.type_name else error.type_name
     return "\n".join([headline, *last])

@@ -103,7 +103,7 @@ class Caller:
         try:
             text = in_one_line(self._client.call(call.obj_name, call.attr_name, call.args))
         except RemoteError as error:
-            raised, text = error.type_name, f"{error.type_name}: {error}"
+            raised, text = error.type_name, f"{error.type_name}: {error.message}"
         except OneLinerError as error:
             raised, text = type(error).__name__, str(error)
         duration_s = time.perf_counter() - began
