@@ -652,6 +652,7 @@ class RouterClient:
                 allow_pickle=self._allow_pickle,
                 clock=self._clock,
                 trouble=lambda: self._no_samples_because(name),
+                why_nothing=self._receiver.why_nothing,
             )
             self._receiver.add(subscription)
             return subscription

@@ -307,7 +307,10 @@ class UnknownStreamError(StreamError, KeyError):
 
 
 class NoDataError(StreamError, zmq.Again):
-    """Nothing new has arrived. Also a `zmq.Again`, as a bare socket would raise."""
+    """Nothing new has arrived. Also a `zmq.Again`, as a bare socket would raise.
+
+    The message says why, where that is known: the server has no such stream, or its streams cannot be reached.
+    """
 
     code = "no_data"
 

@@ -953,17 +953,22 @@ class RouterServer:
         known = {**self._registry.configurations(), **self._cascade.stream_configurations(trail)}
         return StreamConfigurations(known).as_dict()
 
-    def _publish_marker(self, path: str, **_: Any) -> None:
-        """Publish under a name that a subscriber made up behind that of a stream: its last sample, if there is one."""
+    def _publish_marker(self, path: str, **_: Any) -> str | None:
+        """Publish under a name that a subscriber made up behind that of a stream: its last sample, if there is one.
+
+        Returns:
+            What to tell the subscriber: that there is no such stream now.
+        """
         name, separator, _token = path.partition(MARKER)
         if not separator:
             raise MalformedError("this is no marker")
         stream = self._bookkeeper.stream if name == LEDGER else self._registry.find(name)
         if stream is not None and stream.repeat(topic_of(path)):
-            return
+            return None
         now = Stamp(self._clock.now())
         marker = SampleMessage(Kind.MARKER, 0, self._id, Encoding.RAW, now, self._clock.wall(), b"")
         self._push.send(marker.encode(topic_of(path)))
+        return self._registry.missing(name) if stream is None else None
 
     def _add_stream_for(self, path: str, trail: tuple[int, ...], client: int, **arguments: Any) -> None:
         obj_name, attr_name = arguments.get("obj_name"), arguments.get("attr_name")

@@ -48,6 +48,7 @@ class Intake:
 
     Attributes:
         connections: how often a connection was made so far.
+        attached: whether there is one now, as far as libzmq tells; inside one process it does not.
         refusal: why the publisher does not want us, as far as it said so.
     """
 
@@ -69,6 +70,7 @@ class Intake:
         self._topics: set[bytes] = set()
         self._knock_at: float | None = None
         self.connections = 0
+        self.attached = False
         self.refusal: str | None = None
         self._hang_ups = HangUps(address, curve)
         self._open()
@@ -154,9 +156,11 @@ class Intake:
             event, value = monitored_event(monitor)
             if event == zmq.Event.HANDSHAKE_SUCCEEDED:
                 self.connections += 1
+                self.attached = True
                 self.refusal = self._knock_at = None
                 self._hang_ups.reset()
             elif event == zmq.Event.DISCONNECTED:
+                self.attached = False
                 # libzmq connects again by itself, but not after a protocol error: then a new socket has to.
                 self._knock_at = time.monotonic() + KNOCK_S
             else:

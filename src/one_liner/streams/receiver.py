@@ -13,6 +13,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from threading import Thread, current_thread
 
 import zmq
@@ -24,10 +25,12 @@ from one_liner.streams.intake import Intake
 from one_liner.streams.subscription import Subscription, shifted
 from one_liner.transport.sockets import Context, Doorbell
 from one_liner.wire.codec import Buffer, Codec
+from one_liner.wire.faults import error_of
 from one_liner.wire.messages import (
     MARKER,
     TOPIC_END,
     Kind,
+    Reply,
     SampleMessage,
     is_ballast,
     topic_of,
@@ -35,6 +38,9 @@ from one_liner.wire.messages import (
 
 _RETRY_S = 0.02
 _RETRY_MAX_S = 1.0
+_UNKNOWN_RETRY_S = 2.0
+_CONNECT_S = 1.0  # So long it is no news that there is no connection yet.
+_UNSURE_S = 2.0  # Nor that a subscription has not come back.
 _log = logging.getLogger("one_liner.streams.receiver")
 
 
@@ -60,6 +66,7 @@ class Receiver:
         self._markers: dict[bytes, _Marker] = {}
         self._fed: set[Subscription] = set()
         self._session: int | None = None
+        self._opened = clock.now()
         self._intake: Intake | None = None
         self._errands: deque[Callable[[], None]] = deque()
         self._doorbell = Doorbell(context, "receiver")
@@ -76,6 +83,26 @@ class Receiver:
     def remove(self, subscription: Subscription) -> None:
         """Receive it no longer."""
         self._leave_errand(lambda: self._unsubscribe(subscription))
+
+    def why_nothing(self, subscription: Subscription) -> str:
+        """Why nothing comes of a stream, as far as is known here; empty text where nothing is. From any thread."""
+        intake, hello = self._intake, self._link.hello
+        if hello is None:
+            return f"the server at {self._link.endpoint} has not answered yet"
+        if not self._link.ready:
+            return f"the server is {self._link.state}"
+        if intake is None:
+            return ""
+        place = f"{intake.address}; is that its broadcast port? It says {hello.broadcast_port}"
+        local = intake.address.startswith("inproc:")
+        if not intake.attached and not local and self._clock.now() - self._opened > _CONNECT_S:
+            return f"the server answers, but there is no connection to its streams: {intake.refusal or place}"
+        if subscription.remark is not None:
+            return f"the server has {subscription.remark}"
+        unsure_since = subscription.unsure_since
+        if unsure_since is not None and self._clock.now() - unsure_since > _UNSURE_S:
+            return f"what the server publishes does not come from {place}. Is every router on the way up?"
+        return ""
 
     def close(self) -> None:
         """Stop the thread and close its sockets."""
@@ -127,8 +154,8 @@ class Receiver:
 
     def _patience_ms(self) -> int | None:
         patience_ms = None if self._intake is None else self._intake.patience_ms
-        if not self._markers:
-            return patience_ms
+        if not self._markers or not self._link.ready:
+            return patience_ms  # Nobody can be asked; that it is back will be told.
         due = min(marker.due for marker in self._markers.values())
         due_ms = max(1, int((due - self._clock.now()) * 1000))
         return due_ms if patience_ms is None else min(due_ms, patience_ms)
@@ -167,6 +194,7 @@ class Receiver:
         self._drop(topic)
         if message.kind != Kind.MARKER:
             subscription.came_late(message, intake.connections)
+        subscription.unsure_since = None
         subscription.synchronised.set()
 
     # --- connecting --------------------------------------------------------------------------------------------------
@@ -187,6 +215,7 @@ class Receiver:
             self._intake = None
         if self._intake is None:
             link = self._link
+            self._opened = self._clock.now()
             self._intake = Intake(
                 self._context, address, link.heartbeat_s, curve=link.curve, limits=link.limits, ours=True
             )
@@ -215,12 +244,12 @@ class Receiver:
         for topic in [topic for topic, marker in self._markers.items() if marker.subscription is subscription]:
             self._drop(topic)
 
-    def _make_sure(self, subscription: Subscription) -> None:
-        """Subscribe to a marker behind the stream's topic; it comes from wherever the stream does."""
+    def _make_sure(self, subscription: Subscription, pause_s: float = 0.0) -> None:
+        """Subscribe, now or soon, to a marker behind the stream's topic; it comes from wherever the stream does."""
         for topic in [topic for topic, marker in self._markers.items() if marker.subscription is subscription]:
             self._drop(topic)
         path = f"{subscription.name}{MARKER}{os.urandom(8).hex()}"
-        self._markers[topic_of(path)] = _Marker(path, subscription, self._clock.now())
+        self._markers[topic_of(path)] = _Marker(path, subscription, self._clock.now() + pause_s)
 
     def _ask_for_markers(self) -> None:
         """Have the server publish what has not come yet; again and again, because the first may come too early."""
@@ -232,7 +261,33 @@ class Receiver:
             if now >= marker.due:
                 self._intake.subscribe(topic)
                 marker.wait(now)
-                self._link.submit(Kind.CONTROL, marker.path, body, lambda _: None)
+                if marker.subscription.unsure_since is None:
+                    marker.subscription.unsure_since = now
+                self._link.submit(Kind.CONTROL, marker.path, body, partial(self._answered, marker.subscription))
+
+    def _answered(self, subscription: Subscription, reply: Reply | OneLinerError) -> None:
+        """The server was asked to publish a marker; on the link's thread."""
+        if isinstance(reply, OneLinerError):
+            return  # The connection broke, which is said elsewhere.
+        try:
+            remark = self._codec.decode(reply.body, reply.buffers)
+            if reply.kind == Kind.ERROR:
+                remark = f"not published it: {error_of(remark)}"
+        except OneLinerError as error:
+            _log.warning("stream %s: the answer to a subscription cannot be read: %s", subscription.name, error)
+            return
+        self._leave_errand(lambda: self._note(subscription, remark if isinstance(remark, str) else None))
+
+    def _note(self, subscription: Subscription, remark: str | None) -> None:
+        """Keep what the server said of a subscription, and ask again after a while if there was no such stream."""
+        if remark is not None and remark == subscription.remark and not subscription.warned:
+            # Only now, because a stream may be configured before it exists.
+            subscription.warned = True
+            _log.warning("stream %s: the server has %s", subscription.name, remark)
+        subscription.remark = remark
+        pending = any(marker.subscription is subscription for marker in self._markers.values())
+        if remark is not None and not pending and self._by_topic.get(subscription.topic) is subscription:
+            self._make_sure(subscription, _UNKNOWN_RETRY_S)
 
     def _drop(self, topic: bytes) -> None:
         del self._markers[topic]

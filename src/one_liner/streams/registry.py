@@ -7,6 +7,7 @@ can account for every sample of a name over the whole life of the server.
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from enum import StrEnum
 from threading import Lock
 from typing import Any, Final, Protocol
@@ -336,12 +337,18 @@ class StreamRegistry:
                 grouped.setdefault(stream.frequency_hz, []).append(stream)
         self._by_frequency = {frequency: tuple(streams) for frequency, streams in grouped.items()}
 
+    def missing(self, name: str) -> str:
+        """That there is no stream of this name, and which one may be meant."""
+        close = get_close_matches(name, self._streams, 1)
+        known = ", ".join(sorted(self._streams)) or "none"
+        return f"no stream {name!r}; " + (f"did you mean {close[0]!r}?" if close else f"there are: {known}")
+
     def _unknown(self, name: str) -> OneLinerError:
         if name.startswith(OWN):
             return UnknownStreamError(
                 f"{name!r} is none that can be changed: a server's own runs while somebody listens"
             )
-        return UnknownStreamError(f"no stream {name!r}; there are: {', '.join(sorted(self._streams)) or 'none'}")
+        return UnknownStreamError(self.missing(name))
 
 
 def check_stream_name(name: Any) -> str:

@@ -53,6 +53,12 @@ class Subscription:
         allow_pickle: whether pickled ones may be read.
         clock: the reader's clock.
         trouble: why nothing more will come; None while something may.
+        why_nothing: why nothing has come, as far as anybody knows; empty text if nobody does.
+
+    Attributes:
+        remark: what the server said when it was told of this subscription: that it has no such stream.
+        warned: whether that was said in the log.
+        unsure_since: when it was first asked to prove that this subscription has arrived; None once it has.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class Subscription:
         allow_pickle: bool,
         clock: Clock,
         trouble: Callable[[], OneLinerError | None],
+        why_nothing: Callable[[Subscription], str] = lambda _: "",
     ) -> None:
         self.name = name
         self.topic = topic_of(name)
@@ -71,7 +78,10 @@ class Subscription:
         self.synchronised = Event()
         """Set once the publisher is known to send us every sample from now on."""
         self._codec, self._allow_pickle = codec, allow_pickle
-        self._clock, self._trouble = clock, trouble
+        self.remark: str | None = None
+        self.warned = False
+        self.unsure_since: float | None = None
+        self._clock, self._trouble, self._why_nothing = clock, trouble, why_nothing
         self._lock = RLock()
         self._changed = Condition(self._lock)
         self._waiters = 0
@@ -187,7 +197,7 @@ class Subscription:
         with self._changed:
             message = self._buffer.newest()
         if message is None:
-            raise NoDataError(f"stream {self.name!r} has had no sample yet")
+            raise NoDataError(f"stream {self.name!r} has had no sample yet{self._because()}")
         return self._sample(message)
 
     def statistics(self) -> ReaderStatistics:
@@ -197,8 +207,12 @@ class Subscription:
 
     def _nothing(self, began: float, now: float) -> NoDataError:
         if now - began < 1e-3:
-            return NoDataError(f"nothing new from stream {self.name!r}")
-        return StreamTimeoutError(f"nothing new from stream {self.name!r} within {now - began:.3g} s")
+            return NoDataError(f"nothing new from stream {self.name!r}{self._because()}")
+        return StreamTimeoutError(f"nothing new from stream {self.name!r} within {now - began:.3g} s{self._because()}")
+
+    def _because(self) -> str:
+        reason = self._why_nothing(self)
+        return f": {reason}" if reason else ""
 
     def _sample(self, message: SampleMessage) -> Sample:
         if message.kind == _FAILURE:
