@@ -1,0 +1,266 @@
+"""The bench itself: that it measures what it says, in real processes, and that it tells a change from noise.
+
+No figure is asserted here: how fast anything is depends on the machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.comparison import changes, incomparable
+from benchmarks.contenders import NAMES
+from benchmarks.figures import median, percentile, spread
+from benchmarks.page.behind import behind
+from benchmarks.page.goals import GOALS
+from benchmarks.page.text import UNEXPLAINED, load_remarks, text, unexplained
+from benchmarks.results import Results
+from benchmarks.rounds import run
+from benchmarks.session import FailedError, Worker
+from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads.grid import Grid
+
+ROOT = Path(__file__).parent.parent
+PATIENCE_S = 120.0
+CONTENDERS = {
+    "ours": {"title": "one_liner", "version": "1", "can": ["calls"]},
+    "bare": {"title": "bare pyzmq", "version": "2", "can": ["calls"]},
+    "pyro5": {"title": "Pyro5", "version": "3", "can": ["calls"]},
+}
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": paths, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def results_of(**figures: list[float]) -> Results:
+    """Of a small call: `ours=[…]` are p50 in µs, calls per second follow from them."""
+    results = Results(3, 1.0, contenders={name: CONTENDERS[name] for name in figures})
+    for name, p50_us in figures.items():
+        for figure in p50_us:
+            results.add("small_call", name, {"echo_p50_us": figure, "echo_calls_per_s": 1e6 / figure})
+    return results
+
+
+# --- in processes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(300)
+def test_a_run_measures_us_and_bare_pyzmq_and_is_compared_with_one_that_was_faster(tmp_path):
+    new, old = tmp_path / "new.json", tmp_path / "old.json"
+    done = bench("--quick", "--only", "small_call", "--contenders", "ours,bare", "--json", str(new))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "A small call (small_call)" in done.stdout
+    data = json.loads(new.read_text(encoding="utf-8"))
+    assert set(data) == {field.name for field in dataclasses.fields(Results)}
+    assert not data["failures"]
+    assert not data["left_out"]
+    assert set(data["machine"]) >= {"processor", "cores", "system", "python", "libraries", "load_average_before"}
+    assert set(data["figures"]) == {"small_call"}
+    assert set(data["figures"]["small_call"]) == {"ours", "bare"}
+    for figures in data["figures"]["small_call"].values():
+        assert set(figures) == set(WORKLOADS["small_call"].metrics)
+        assert all(len(figure) == 1 and figure[0] > 0 for figure in figures.values())
+
+    assert bench("--load", str(new), "--compare", str(new)).returncode == 0
+    ours = data["figures"]["small_call"]["ours"]
+    for name, figures in ours.items():  # as if we had been ten times as fast
+        ours[name] = [figure * (10 if name.endswith("per_s") else 0.1) for figure in figures]
+    old.write_text(json.dumps(data), encoding="utf-8")
+    slower = bench("--load", str(new), "--compare", str(old))
+    assert slower.returncode == 1
+    assert slower.stdout.count("worse: ") == len(WORKLOADS["small_call"].metrics)
+    assert bench("--load", str(old), "--compare", str(new)).returncode == 0
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--only", "no_such_thing"], "no workload begins with"),
+        (["--contenders", "carrier_pigeon"], "is no contender"),
+        (["--rounds", "0"], "--rounds"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(wrong, said):
+    done = bench(*wrong)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+@pytest.mark.timeout(120)
+def test_who_is_not_installed_is_left_out_by_name():
+    results = Results(1, 0.1)
+    run([], ["ours", *NAMES[2:]], results, lambda *_: None)
+    assert results.contenders["ours"]["title"] == "one_liner"
+    # Each peer either says its version or is left out with the reason, whatever is installed here.
+    assert set(results.contenders) | set(results.left_out) == {"ours", *NAMES[2:]}
+    assert all(results.contenders[name]["version"] for name in results.contenders)
+    assert all(results.left_out[name] for name in results.left_out)
+
+
+@pytest.mark.timeout(120)
+def test_a_process_that_fails_is_an_error_that_says_why():
+    with Worker("serve", "ours", workload="no such workload") as worker, pytest.raises(FailedError, match="KeyError"):
+        worker.hear(PATIENCE_S)
+
+
+# --- arithmetic ------------------------------------------------------------------------------------------------------
+
+
+def test_percentiles_are_values_that_were_measured():
+    assert percentile([3.0, 1.0, 2.0], 50) == 2.0
+    assert percentile([1.0, 2.0], 50) == 1.0
+    assert percentile(range(1, 101), 99) == 99
+    assert percentile([5.0], 99) == percentile([5.0], 1) == 5.0
+    with pytest.raises(ValueError, match="nothing"):
+        percentile([], 50)
+
+
+def test_the_median_is_in_the_middle():
+    assert median([3.0, 1.0, 2.0]) == 2.0
+    assert median([4.0, 1.0]) == 2.5
+    assert spread([2.0, 5.0, 3.0]) == 3.0
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.3e-3, 0.9999e-3])
+def test_a_grid_is_found_in_ticks_that_are_late_and_missing(phase):
+    noise = random.Random(1)
+    # Every tick is 100 µs late, give or take 5; one in a hundred 400 more.
+    late = [100e-6 + noise.uniform(-5e-6, 5e-6) + (400e-6 if index % 100 == 7 else 0) for index in range(2000)]
+    instants = [1234.5 + phase + index * 1e-3 + late[index] for index in range(2000) if index % 50 != 20]
+    grid = Grid.of(instants, 1000.0)
+    assert grid.due == 2000
+    assert grid.missed == 40
+    assert grid.rate_hz == pytest.approx(1000, rel=1e-5)
+    assert percentile(grid.distances_s, 50) < 6e-6
+    assert percentile(grid.distances_s, 99.9) == pytest.approx(400e-6, abs=15e-6)
+
+
+def test_one_tick_is_no_grid():
+    with pytest.raises(ValueError, match="no grid"):
+        Grid.of([1.0], 10.0)
+
+
+def test_names_of_workloads_are_their_own_and_their_metrics_say_which_way_is_good():
+    assert len({workload.title for workload in WORKLOADS.values()}) == len(WORKLOADS)
+    for name, workload in WORKLOADS.items():
+        assert workload.name == name
+        assert workload.metrics
+
+
+# --- a change or noise -----------------------------------------------------------------------------------------------
+
+
+def worse(old: Results, new: Results) -> list[str]:
+    return [str(change) for change in changes(old, new) if change.is_worse]
+
+
+def test_twice_as_slow_is_a_change():
+    old, new = results_of(ours=[100, 101, 102]), results_of(ours=[200, 201, 205])
+    found = worse(old, new)
+    assert len(found) == 2  # in µs and in calls/s
+    assert "100" in found[0] or "101" in found[0]
+    assert not worse(new, old)
+    assert len(list(changes(new, old))) == 2
+
+
+def test_what_is_within_the_spreads_is_none():
+    assert not list(changes(results_of(ours=[100, 130, 160]), results_of(ours=[150, 180, 210])))
+
+
+def test_a_change_of_less_than_a_tenth_is_none_however_small_the_spread():
+    assert not list(changes(results_of(ours=[100, 100, 100]), results_of(ours=[109, 109, 109])))
+
+
+def test_a_machine_that_is_slower_for_everybody_is_no_change():
+    old = results_of(ours=[100, 101, 102], bare=[80, 81, 82])
+    new = results_of(ours=[200, 202, 204], bare=[160, 162, 164])
+    assert not list(changes(old, new))
+    assert worse(old, results_of(ours=[200, 202, 204], bare=[80, 81, 82]))
+
+
+def test_ratios_are_of_the_same_round():
+    assert results_of(ours=[100, 400], bare=[50, 200]).ratios("small_call", "ours", "echo_p50_us") == [2, 2]
+    # A round that failed has no partner; the others are held against the median.
+    assert results_of(ours=[100, 400], bare=[50, 200, 50]).ratios("small_call", "ours", "echo_p50_us") == [2, 8]
+
+
+def test_a_workload_that_fails_now_is_worse():
+    old, new = results_of(ours=[100]), Results(1, 1.0)
+    new.failures.append({"workload": "small_call", "contender": "ours", "round": 0, "error": "it hung"})
+    assert incomparable(old, new) == ["small_call"]
+    assert not incomparable(old, old)
+
+
+def test_results_come_back_from_their_file_as_they_were(tmp_path):
+    results = results_of(ours=[100, 200], bare=[50, 60])
+    results.save(tmp_path / "a.json")
+    assert Results.load(tmp_path / "a.json") == results
+    (tmp_path / "b.json").write_text('{"schema": 0}', encoding="utf-8")
+    with pytest.raises(ValueError, match="no results"):
+        Results.load(tmp_path / "b.json")
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_says_what_was_reached_and_why_not():
+    results = results_of(ours=[100, 101, 102], bare=[50, 51, 50], pyro5=[40, 41, 42])
+    results.left_out["nats"] = "there is no nats-server on the path"
+    rows = unexplained(results, {})
+    assert rows == [
+        "goals: small_call_echo_p50",
+        "goals: calls_of_peers",
+        "behind: small_call.echo_p50_us",
+        "behind: small_call.echo_calls_per_s",
+    ]
+    page = text(results, {"goals": {"small_call_echo_p50": "because of the journal"}}, {"A picture": "a.svg"})
+    assert "| small call, echo, p50 | ≤ 1.15 × bare | 2.00 (1.98 to 2.04) | **no** |" in page
+    assert "- small call, echo, p50: because of the journal" in page
+    assert f"| Pyro5 41 | {UNEXPLAINED} |" in page
+    assert "![A picture](a.svg)" in page
+    assert "- nats was left out: there is no nats-server on the path" in page
+    assert "## How it grows" not in page
+
+
+def test_what_overlaps_is_not_behind():
+    assert not list(behind(results_of(ours=[100, 120], pyro5=[90, 110])))
+    assert next(behind(results_of(ours=[100, 120], pyro5=[90, 99]))).ahead == {"Pyro5": 94.5}
+
+
+def test_bare_pyzmq_is_no_peer():
+    assert not list(behind(results_of(ours=[100], bare=[10])))
+
+
+def test_every_remark_belongs_to_a_row_that_exists():
+    remarks = load_remarks()
+    assert set(remarks) == {"goals", "behind"}
+    assert set(remarks["goals"]) <= {goal.name for goal in GOALS}
+    rows = {f"{name}.{metric}" for name, workload in WORKLOADS.items() for metric in workload.metrics}
+    assert set(remarks["behind"]) <= rows
+
+
+def test_every_goal_names_figures_that_a_run_gives():
+    results = Results(1, 1.0, contenders=CONTENDERS)
+    for name, workload in WORKLOADS.items():
+        for contender in CONTENDERS:
+            results.add(name, contender, dict.fromkeys(workload.metrics, 1.0))
+    assert all(goal.figures(results) for goal in GOALS)
+    assert {row for row in text(results, {}, {}).splitlines() if "nan" in row} == set()
