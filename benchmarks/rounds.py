@@ -28,21 +28,26 @@ def present(names: Sequence[str], results: Results) -> list[str]:
 def run(workloads: Sequence[Workload], contenders: Sequence[str], results: Results, progress: Progress) -> None:
     """Measure everything, into `results`. `progress` hears what is done next, how much is done, and of how much."""
     names = present(contenders, results)
-    once = [
+    cells = [
         (workload, name)
         for workload in workloads
         if not workload.pinned or hasattr(os, "sched_setaffinity")
         for name in names
         if workload.needs in results.contenders[name]["can"] and (workload.peers or name in (OURS, BARE))
     ]
-    for round_number in range(results.rounds):
-        for index, (workload, name) in enumerate(once):
-            progress(f"{workload.name}: {name}", round_number * len(once) + index, results.rounds * len(once))
-            try:
-                results.add(workload.name, name, measure(workload, name, results.share))
-            except FailedError as error:
-                results.failures.append(_failure(workload, name, round_number, error))
-    progress("done", 1, 1)
+    turns = [
+        (number, workload, name)
+        for number in range(results.rounds)
+        for workload, name in cells
+        if number == 0 or not workload.once
+    ]
+    for done, (number, workload, name) in enumerate(turns):
+        progress(f"{workload.name}: {name}", done, len(turns))
+        try:
+            results.add(workload.name, name, measure(workload, name, results.share))
+        except FailedError as error:
+            results.failures.append(_failure(workload, name, number, error))
+    progress("done", len(turns), len(turns))
 
 
 def _failure(workload: Workload, contender: str, round_number: int, error: FailedError) -> dict[str, Any]:

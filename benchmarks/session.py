@@ -30,13 +30,13 @@ class FailedError(Exception):
 
 
 class Worker:
-    """One process. It ends with the `with` block that it is used in."""
+    """One process, at work as soon as it is made. It ends with the `with` block that it is used in."""
 
-    def __init__(self, role: str, contender: str, **task: Any) -> None:
+    def __init__(self, role: str, contender: str, workload: str = "") -> None:
         self._what = f"{role} of {contender}"
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by __exit__
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", json.dumps({"role": role, "contender": contender, **task})],
+            [sys.executable, "-m", "benchmarks.worker", role, contender, workload],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -89,30 +89,29 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         try:
             self._process.stdin.close()
         except OSError:
             pass  # What was written last and never read.
-        try:
-            self._process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            pass
-        self._kill()
-        self._process.wait()
+        self._end()
         self._listener.join()
-        assert self._process.stdout is not None
         self._process.stdout.close()
         self._errors.close()
 
-    def _kill(self) -> None:
+    def _end(self) -> None:
         """It, and what it started: a broker, for one."""
-        if sys.platform == "win32":
-            self._process.kill()
-            return
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # They are all gone.
+        if sys.platform == "win32":  # Where it has to do that itself; stdin has ended.
+            try:
+                self._process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        else:
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # They are all gone.
+        self._process.wait()
 
 
 def introduce(contender: str) -> dict[str, Any]:
@@ -129,13 +128,17 @@ def measure(workload: Workload, contender: str, share: float = 1.0) -> Report:
     """
     duration_s = workload.duration_s * share
     with ExitStack() as stack:
-        server = stack.enter_context(Worker("serve", contender, workload=workload.name))
-        place = server.hear()
-        for _ in range(workload.hops):
-            router = stack.enter_context(Worker("route", contender, workload=workload.name, address=place["address"]))
-            place["address"] = router.hear()["address"]
-        task = {"workload": workload.name, "duration_s": duration_s, **place}
-        clients = [stack.enter_context(Worker("visit", contender, **task)) for _ in range(workload.clients)]
+
+        def start(role: str, count: int) -> list[Worker]:
+            return [stack.enter_context(Worker(role, contender, workload.name)) for _ in range(count)]
+
+        (server,), routers, clients = start("serve", 1), start("route", workload.hops), start("visit", workload.clients)
+        place = server.hear() | {"duration_s": duration_s}
+        for router in routers:
+            router.tell(json.dumps(place))
+            place |= router.hear()
+        for client in clients:
+            client.tell(json.dumps(place))
         for client in clients:
             client.hear()
         time.sleep(SETTLE_S)  # Not everybody's library can tell when a subscription has arrived.

@@ -1,7 +1,9 @@
-"""One end of one measurement, in a process of its own: `python -m benchmarks.worker TASK`, started by `session`.
+"""One end of one measurement, in a process of its own, started by `session`:
 
-It says one JSON object in a line when it is ready and one when it is done, on stdout, and is told on stdin to go and to
-stop. When stdin ends, so does it.
+    python -m benchmarks.worker ROLE CONTENDER [WORKLOAD]
+
+It says JSON objects, one in a line, on stdout: one when it is ready, one when it is done. It is told on stdin where the
+others are, when to go and when to stop; when stdin ends, so does it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from threading import Event
+from types import ModuleType
 from typing import Any
 
 from benchmarks.contenders import load
@@ -24,18 +27,17 @@ from benchmarks.workloads import WORKLOADS
 from benchmarks.workloads.workload import Workload
 
 
-def introduce(task: dict[str, Any]) -> None:
+def introduce(contender: str) -> None:
     """Say what there is to know of a contender, or why it cannot take part."""
     try:
-        contender = load(task["contender"]).CONTENDER
-        _say({"title": contender.title, "version": contender.version, "can": sorted(contender.can)})
+        told = load(contender).CONTENDER
+        _say({"title": told.title, "version": told.version, "can": sorted(told.can)})
     except ImportError as error:
         _say({"absent": str(error)})
 
 
-def serve(task: dict[str, Any], workload: Workload) -> None:
+def serve(module: ModuleType, workload: Workload) -> None:
     """Be the server."""
-    module = load(task["contender"])
     began = time.perf_counter()
     with closing(module.Server(Instrument(), workload.switch_interval_s)) as server:
         start_ms = 1e3 * (time.perf_counter() - began)
@@ -53,22 +55,21 @@ def serve(task: dict[str, Any], workload: Workload) -> None:
             _say({"report": {"start_ms": start_ms} | performance.result() | use})
 
 
-def route(task: dict[str, Any]) -> None:
+def route(module: ModuleType, _: Workload) -> None:
     """Be a router."""
-    router = load(task["contender"]).Router(task["address"])
+    router = module.Router(_hear_place()["address"])
     _say({"address": router.address})
     _hear("stop")
 
 
-def visit(task: dict[str, Any], workload: Workload) -> None:
+def visit(module: ModuleType, workload: Workload) -> None:
     """Be a client."""
-    client = load(task["contender"]).Client(task["address"])
-    credit = Credit(task["credit"])
-    prepared = workload.prepare(client)
+    place = _hear_place()
+    client = module.Client(place["address"])
+    prepared, credit = workload.prepare(client), Credit(place["credit"])
     _say({})
     _hear("go")
-    _say({"report": workload.measure(client, prepared, credit, task["duration_s"])})
-    client.close()
+    _say({"report": workload.measure(client, prepared, credit, place["duration_s"])})
 
 
 def _say(message: dict[str, Any]) -> None:
@@ -80,26 +81,28 @@ def _hear(word: str) -> None:
         sys.exit("nobody is there any more")
 
 
-def _do(task: dict[str, Any]) -> None:
-    if task["role"] == "introduce":
-        introduce(task)
+def _hear_place() -> dict[str, Any]:
+    line = sys.stdin.readline()
+    if not line:
+        sys.exit("nobody is there any more")
+    place: dict[str, Any] = json.loads(line)
+    return place
+
+
+def _do(role: str, contender: str, workload: str = "") -> None:
+    if role == "introduce":
+        introduce(contender)
         return
-    workload = WORKLOADS[task["workload"]]
-    if workload.pinned:
+    if WORKLOADS[workload].pinned:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    if task["role"] == "serve":
-        serve(task, workload)
-    elif task["role"] == "route":
-        route(task)
-    else:
-        visit(task, workload)
+    {"serve": serve, "route": route, "visit": visit}[role](load(contender), WORKLOADS[workload])
 
 
 def main() -> None:
-    """Do what the first argument says, and end at once then, whatever threads of a contender are still at work."""
+    """Do what the arguments say, and end at once then, whatever threads of a contender are still at work."""
     code = 0
     try:
-        _do(json.loads(sys.argv[1]))
+        _do(*sys.argv[1:])
     except BaseException:
         traceback.print_exc()
         code = 1

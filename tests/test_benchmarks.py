@@ -117,7 +117,7 @@ def test_who_is_not_installed_is_left_out_by_name():
 
 @pytest.mark.timeout(120)
 def test_a_process_that_fails_is_an_error_that_says_why():
-    with Worker("serve", "ours", workload="no such workload") as worker, pytest.raises(FailedError, match="KeyError"):
+    with Worker("serve", "ours", "no such workload") as worker, pytest.raises(FailedError, match="KeyError"):
         worker.hear(PATIENCE_S)
 
 

@@ -42,6 +42,7 @@ WORKLOADS = tuple(
             "mb_per_s": Metric("MB/s", "higher"),
         },
         size_bytes=size_bytes,
+        duration_s=0.6,
         curve=("result / B", size_bytes),
         peers=name in ("80kb", "8mb"),
     )

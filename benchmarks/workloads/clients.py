@@ -35,7 +35,7 @@ WORKLOADS = tuple(
             "p99_us": Metric("p99 of the median client / µs", "lower"),
         },
         clients=count,
-        duration_s=1.5,
+        duration_s=0.8,
         curve=("clients", count),
         peers=count == 8,
     )

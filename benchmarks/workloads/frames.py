@@ -135,7 +135,7 @@ WORKLOADS = (
         title=f"1080p frames, as fast as they go with {WINDOW} under way",
         needs="frames",
         metrics={"frames_per_s": Metric("frames/s", "higher"), "mb_per_s": Metric("MB/s", "higher")},
-        duration_s=1.5,
+        duration_s=1.0,
     ),
     Queued(
         name="frames_queue",
@@ -146,7 +146,7 @@ WORKLOADS = (
             "latency_p99_ms": Metric("latency: p99 / ms", "lower", 1),
             "lost_percent": Metric("lost / %", "lower", 1),
         },
-        duration_s=2.0,
+        duration_s=1.5,
     ),
     Cached(
         name="frames_cache",
@@ -158,16 +158,16 @@ WORKLOADS = (
             "age_max_ms": Metric("age: oldest / ms", "lower", 1),
         },
         storage="cache",
-        duration_s=2.5,
+        duration_s=1.5,
     ),
     Stalled(
         name="frames_stalled",
-        title="1080p frames, 60 per second, with a reader that stopped reading 4 s ago",
+        title="1080p frames, 60 per second, with a reader that stopped reading 2 s ago",
         needs="frames",
         metrics={
             "server_mb": Metric("server grew by / MB", "lower"),
             "client_mb": Metric("client grew by / MB", "lower"),
         },
-        duration_s=4.0,
+        duration_s=2.0,
     ),
 )

@@ -32,6 +32,7 @@ WORKLOADS = (
             needs="hops",
             metrics=call_metrics("echo"),
             hops=count,
+            duration_s=0.6,
             curve=("routers", count),
         )
         for count in COUNTS
@@ -43,6 +44,7 @@ WORKLOADS = (
             needs="hops",
             metrics={"frames_per_s": Metric("frames/s", "higher")},
             hops=count,
+            duration_s=0.6,
             curve=("routers", count),
         )
         for count in COUNTS

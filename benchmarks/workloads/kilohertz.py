@@ -60,6 +60,6 @@ WORKLOADS = (
             "latency_p50_us": Metric("latency: p50 / µs", "lower"),
             "latency_p99_us": Metric("latency: p99 / µs", "lower"),
         },
-        duration_s=3.0,
+        duration_s=2.0,
     ),
 )

@@ -13,7 +13,7 @@ from benchmarks.workloads.workload import Metric, Report, Workload
 
 CLIENTS = 50
 STREAMS = 100
-SETTLE_S = 0.4
+SETTLE_S = 0.3
 METRICS = {"server_kb": Metric("server / kB", "lower"), "client_kb": Metric("client / kB", "lower")}
 
 
@@ -75,6 +75,7 @@ WORKLOADS = (
         title=f"Memory of each of {CLIENTS} clients",
         needs="calls",
         metrics=METRICS,
+        once=True,
         pending=False,
     ),
     ClientMemory(
@@ -82,6 +83,7 @@ WORKLOADS = (
         title=f"Memory of each of {CLIENTS} calls that wait (with their threads at the client)",
         needs="pending",
         metrics=METRICS,
+        once=True,
         pending=True,
     ),
     StreamMemory(name="memory_stream", title=f"Memory of each of {STREAMS} streams", needs="streams", metrics=METRICS),

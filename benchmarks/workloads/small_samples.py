@@ -55,6 +55,6 @@ WORKLOADS = (
             "lost_percent": Metric("lost / %", "", 1),
             "losses_known": Metric("losses known to the library (1: yes)", "higher"),
         },
-        duration_s=1.5,
+        duration_s=1.0,
     ),
 )

@@ -13,7 +13,7 @@ from benchmarks.credit import Credit
 from benchmarks.figures import median
 from benchmarks.workloads.workload import Metric, Report, Workload
 
-TIMES = 5
+TIMES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,6 @@ WORKLOADS = (
             "wakeups_per_s": Metric("wake-ups/s", "lower", 1),
             "memory_mb": Metric("memory / MB", "lower", 1),
         },
-        duration_s=3.0,
+        duration_s=2.0,
     ),
 )

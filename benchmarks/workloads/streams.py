@@ -74,7 +74,7 @@ WORKLOADS = (
         needs="streams",
         metrics=METRICS,
         frequencies_hz=TEN_HZ,
-        duration_s=2.0,
+        duration_s=1.5,
     ),
     ManyStreams(
         name="ten_streams_busy",
@@ -83,7 +83,8 @@ WORKLOADS = (
         metrics=METRICS,
         frequencies_hz=TEN_HZ,
         busy=True,
-        duration_s=2.0,
+        duration_s=1.5,
+        peers=False,
     ),
     ManyStreams(
         name="ten_streams_busy_switched",
@@ -93,7 +94,7 @@ WORKLOADS = (
         frequencies_hz=TEN_HZ,
         busy=True,
         switch_interval_s=0.0005,
-        duration_s=2.0,
+        duration_s=1.5,
     ),
     *(
         ManyStreams(
@@ -103,6 +104,7 @@ WORKLOADS = (
             metrics=METRICS,
             frequencies_hz=(100.0,) * count,
             curve=("streams of 100 Hz", count),
+            duration_s=0.8,
             peers=False,
         )
         for count in (1, 5, 20, 50)

@@ -80,7 +80,8 @@ WORKLOADS = tuple(
         },
         clients=min(count, PROCESSES),
         in_each=count // min(count, PROCESSES),
-        duration_s=1.5,
+        duration_s=1.0,
+        peers=count != 10,
         curve=("subscribers", count),
     )
     for count in (1, 10, 50)

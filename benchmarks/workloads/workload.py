@@ -49,6 +49,7 @@ class Workload:
         switch_interval_s: the interpreter's switch interval in the server; None for Python's own.
         duration_s: how long is measured.
         peers: whether all take part, or only we and bare pyzmq.
+        once: whether one round tells as much as several.
         curve: with which other workloads this is a curve, and at which load: `("call size / B", 1000.0)`.
     """
 
@@ -62,6 +63,7 @@ class Workload:
     switch_interval_s: float | None = None
     duration_s: float = 1.0
     peers: bool = True
+    once: bool = False
     curve: tuple[str, float] | None = None
 
     def prepare(self, client: Client) -> Any:
