@@ -20,6 +20,7 @@ from benchmarks.rounds import run
 from benchmarks.session import ROOT
 from benchmarks.workloads import WORKLOADS
 
+EVERYBODY = ",".join(NAMES)
 QUICK_SHARE = 0.25
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 PICTURES = PAGE.with_suffix("")
@@ -29,15 +30,16 @@ errors = Console(stderr=True)
 
 def main(
     only: Annotated[str, typer.Option(help="workloads, by name or the beginning of one: small_call,frames")] = "",
-    contenders: Annotated[str, typer.Option(help="who takes part: ours,bare")] = ",".join(NAMES),
+    contenders: Annotated[str, typer.Option(help="who takes part: ours,bare")] = EVERYBODY,
     rounds: Annotated[int, typer.Option(min=1, help="how many times everything is done")] = 3,
     quick: Annotated[bool, typer.Option("--quick", help="one round, a quarter of the time each")] = False,
     json: Annotated[Path | None, typer.Option(help="keep the results in this file")] = None,
     load: Annotated[Path | None, typer.Option(help="measure nothing, take the results of this file")] = None,
     compare: Annotated[Path | None, typer.Option(help="an older results file; exit code 1 if we got slower")] = None,
     page: Annotated[
-        bool, typer.Option("--page", help="write docs/explanation/performance.md from the results")
-    ] = False,
+        bool | None,
+        typer.Option(help="make docs/explanation/performance.md of it; otherwise when everything was measured"),
+    ] = None,
     list_: Annotated[bool, typer.Option("--list", help="say which workloads there are, and end")] = False,
 ) -> None:
     """Measure one_liner beside bare ZeroMQ and what else a user would take."""
@@ -50,7 +52,8 @@ def main(
     if json:
         results.save(json)
     show(results, console)
-    if page:
+    everything = not (only or quick or load) and contenders == EVERYBODY
+    if everything if page is None else page:
         _write_page(results)
     if compare and _compare(Results.load(compare), results):
         raise typer.Exit(1)

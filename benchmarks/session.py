@@ -78,9 +78,13 @@ class Worker:
         said: dict[str, Any] = json.loads(line)
         return said
 
-    def _failed(self, how: str) -> FailedError:
+    def errors(self) -> str:
+        """The end of what it wrote to stderr."""
         self._errors.seek(max(0, self._errors.seek(0, 2) - TAIL_BYTES))
-        return FailedError(f"the {self._what} {how}: {self._errors.read().decode(errors='replace').strip()}")
+        return self._errors.read().decode(errors="replace").strip()
+
+    def _failed(self, how: str) -> FailedError:
+        return FailedError(f"the {self._what} {how}: {self.errors()}")
 
     def __enter__(self) -> Self:
         return self
@@ -144,6 +148,9 @@ def measure(workload: Workload, contender: str, share: float = 1.0) -> Report:
         time.sleep(SETTLE_S)  # Not everybody's library can tell when a subscription has arrived.
         for worker in (server, *clients):
             worker.tell("go")
-        reports = [client.hear(PATIENCE_S + 2 * duration_s)["report"] for client in clients]
+        try:
+            reports = [client.hear(PATIENCE_S + 2 * duration_s)["report"] for client in clients]
+        except FailedError as error:
+            raise FailedError(f"{error}\n{server.errors()}".strip()) from None
         server.tell("stop")
         return workload.combine(reports, server.hear()["report"])

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from threading import Event
@@ -24,7 +25,7 @@ from benchmarks.credit import Credit
 from benchmarks.instrument import Instrument
 from benchmarks.process_use import Use
 from benchmarks.workloads import WORKLOADS
-from benchmarks.workloads.workload import Workload
+from benchmarks.workloads.workload import Report, Workload
 
 
 def introduce(contender: str) -> None:
@@ -46,13 +47,22 @@ def serve(module: ModuleType, workload: Workload) -> None:
         _hear("go")
         stop, before = Event(), Use.now()
         with ThreadPoolExecutor(1) as pool:
-            performance = pool.submit(workload.perform, server, credit, stop)
+            performance = pool.submit(_told, workload.perform, server, credit, stop)
             try:
                 _hear("stop")
                 use = Use.now().since(before)
             finally:
                 stop.set()
             _say({"report": {"start_ms": start_ms} | performance.result() | use})
+
+
+def _told(perform: Callable[..., Report], *arguments: Any) -> Report:
+    """Say at once what went wrong; those who wait for samples fail, too, and do not know why."""
+    try:
+        return perform(*arguments)
+    except BaseException:
+        traceback.print_exc()
+        raise
 
 
 def route(module: ModuleType, _: Workload) -> None:

@@ -240,6 +240,20 @@ def test_the_page_says_what_was_reached_and_why_not():
     assert "## How it grows" not in page
 
 
+def test_the_pictures_are_the_same_for_the_same_figures(tmp_path):
+    pytest.importorskip("matplotlib", reason='needs matplotlib: pip install "one_liner[examples]"')
+    from benchmarks.page.plots import draw
+
+    results = results_of(ours=[100, 120], bare=[50, 60], pyro5=[90, 99])
+    for count in (1, 8):
+        for name in ("ours", "bare"):
+            results.add(f"clients_{count}", name, {"calls_per_s": 1000.0 * count, "p99_us": 100.0})
+    first = {title: path.read_bytes() for title, path in draw(results, tmp_path).items()}
+    assert len(first) == 2
+    assert all(b"<svg" in picture for picture in first.values())
+    assert first == {title: path.read_bytes() for title, path in draw(results, tmp_path).items()}
+
+
 def test_what_overlaps_is_not_behind():
     assert not list(behind(results_of(ours=[100, 120], pyro5=[90, 110])))
     assert next(behind(results_of(ours=[100, 120], pyro5=[90, 99]))).ahead == {"Pyro5": 94.5}

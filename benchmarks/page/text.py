@@ -153,8 +153,8 @@ def _figures(results: Results) -> Iterator[str]:
     yield "## All figures\n"
     for name, by_contender in results.figures.items():
         workload = WORKLOADS[name]
-        if not workload.peers:
-            continue
+        if workload.curve and not workload.peers:
+            continue  # Its figures are on the curve.
         yield f"### {workload.title}\n"
         metrics = workload.metrics.items()
         rows = [

@@ -34,6 +34,7 @@ WORKLOADS = (
             hops=count,
             duration_s=0.6,
             curve=("routers", count),
+            peers=False,
         )
         for count in COUNTS
     ),
@@ -46,6 +47,7 @@ WORKLOADS = (
             hops=count,
             duration_s=0.6,
             curve=("routers", count),
+            peers=False,
         )
         for count in COUNTS
     ),

@@ -14,6 +14,7 @@ from benchmarks.workloads.workload import Metric, Report, Workload
 CLIENTS = 50
 STREAMS = 100
 SETTLE_S = 0.3
+HEARD_S = 0.1
 METRICS = {"server_kb": Metric("server / kB", "lower"), "client_kb": Metric("client / kB", "lower")}
 
 
@@ -26,6 +27,8 @@ class ClientMemory(Workload):
     def perform(self, server: Server, credit: Credit, stop: Event) -> Report:
         seen = [memory_bytes() for _ in credit.heard(stop)]
         server.instrument.release()
+        if len(seen) != 2 + self.pending:
+            raise RuntimeError(f"heard {len(seen)} times, which is not what was said")
         return {"server_kb": (seen[-1] - seen[-2]) / CLIENTS / 1e3}
 
     def measure(self, client: Client, prepared: None, credit: Credit, duration_s: float) -> Report:
@@ -45,7 +48,9 @@ class ClientMemory(Workload):
 def _settled(credit: Credit) -> int:
     time.sleep(SETTLE_S)
     credit.give()
-    return memory_bytes()
+    memory = memory_bytes()
+    time.sleep(HEARD_S)
+    return memory
 
 
 @dataclass(frozen=True, kw_only=True)
