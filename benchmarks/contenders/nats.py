@@ -84,13 +84,13 @@ class Server(contender.Server):
         self.address = {"port": port}
         with tempfile.NamedTemporaryFile("w", suffix=".conf", delete=False) as settings:
             settings.write(f"max_payload: 64MB\nmax_pending: {PENDING_BYTES}\n")
-        self._settings = Path(settings.name)
         self._broker = subprocess.Popen(
             [PROGRAM, "-a", "127.0.0.1", "-p", str(port), "-c", settings.name],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         self._await_broker(port)
+        Path(settings.name).unlink()
         self._loop = _Loop()
         self._connection = self._loop.do(_connect(port))
         self._loop.do(self._connection.subscribe("calls", cb=self._answer))
@@ -134,7 +134,6 @@ class Server(contender.Server):
         super().close()
         self._broker.kill()
         self._broker.wait()
-        self._settings.unlink()
 
 
 class Reader(contender.Reader):

@@ -14,6 +14,7 @@ from benchmarks.figures import median
 from benchmarks.workloads.workload import Metric, Report, Workload
 
 TIMES = 3
+SETTLE_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,7 @@ class Idle(Workload):
 
     def prepare(self, client: Client) -> None:
         client.call("echo", 7)
+        time.sleep(SETTLE_S)
 
     def measure(self, client: Client, prepared: Any, credit: Credit, duration_s: float) -> Report:
         time.sleep(duration_s)
