@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -10,9 +11,13 @@ from typing import Self
 import psutil
 
 
-def memory_bytes() -> int:
-    """The memory that this process has now."""
-    return int(psutil.Process().memory_info().rss)
+def memory_bytes(helpers: tuple[int, ...] = ()) -> int:
+    """The memory that this process has now, with its helpers."""
+    return sum(psutil.Process(number).memory_info().rss for number in (os.getpid(), *helpers))
+
+
+def _cpu_s(helpers: tuple[int, ...]) -> float:
+    return time.process_time() + sum(sum(psutil.Process(number).cpu_times()[:2]) for number in helpers)
 
 
 def _waits() -> int:
@@ -34,9 +39,9 @@ class Use:
     waits: int
 
     @classmethod
-    def now(cls) -> Self:
-        """Of this process, all of its threads."""
-        return cls(time.perf_counter(), time.process_time(), memory_bytes(), _waits())
+    def now(cls, helpers: tuple[int, ...] = ()) -> Self:
+        """Of this process, all of its threads, and its helpers, of which how often they wait is not known."""
+        return cls(time.perf_counter(), _cpu_s(helpers), memory_bytes(helpers), _waits())
 
     def since(self, before: Use) -> dict[str, float]:
         """What it took in between, as it is reported by every server."""

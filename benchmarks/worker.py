@@ -45,12 +45,12 @@ def serve(module: ModuleType, workload: Workload) -> None:
         credit = Credit()
         _say({"address": server.address, "credit": credit.port})
         _hear("go")
-        stop, before = Event(), Use.now()
+        stop, before = Event(), Use.now(server.helpers)
         with ThreadPoolExecutor(1) as pool:
             performance = pool.submit(_told, workload.perform, server, credit, stop)
             try:
                 _hear("stop")
-                use = Use.now().since(before)
+                use = Use.now(server.helpers).since(before)
             finally:
                 stop.set()
             _say({"report": {"start_ms": start_ms} | performance.result() | use})

@@ -50,6 +50,9 @@ class Server(ABC):
     address: Address
     """What the other ends need to know; plain data."""
 
+    helpers: tuple[int, ...] = ()
+    """Other processes that do a part of its work, by their number; what they take counts, too."""
+
     def __init__(self, instrument: Instrument, switch_interval_s: float | None) -> None:
         self.instrument = instrument
         self._ends = Event()

@@ -89,6 +89,7 @@ class Server(contender.Server):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        self.helpers = (self._broker.pid,)
         self._await_broker(port)
         Path(settings.name).unlink()
         self._loop = _Loop()

@@ -89,8 +89,8 @@ def _of_direct(hops: int) -> Figures:
 
 
 def _age_beyond_wire(results: Results) -> list[float]:
-    """The oldest frame that a reader of the cache saw, less what a frame takes on the wire."""
-    wire = results.of("frames_queue", OURS, "latency_p50_ms")
+    """The oldest frame that a reader of the cache saw, less what a frame takes on the bare wire."""
+    wire = results.of("frames_queue", BARE, "latency_p50_ms")
     return [age - median(wire) for age in results.of("frames_cache", OURS, "age_max_ms")] if wire else []
 
 

@@ -87,7 +87,9 @@ def _all_curves(results: Results, folder: Path) -> dict[str, Path]:
         if load in LOADS_IN_DECADES:
             axis.set_xscale("log")
             axis.set_yscale("log")
+            axis.minorticks_off()
         else:
+            axis.set_xticks([point.curve[1] for point in points if point.curve])
             axis.set_ylim(bottom=0)
     axes[0][0].legend(frameon=False)
     return {"How it grows; shaded from the smallest to the largest": _save(figure, folder / "curves.svg")}

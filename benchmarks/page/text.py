@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.contenders import BARE, OURS
-from benchmarks.figures import median
 from benchmarks.page.behind import behind
 from benchmarks.page.goals import GOALS
 from benchmarks.results import Results
+from benchmarks.table import in_words, table_of
 from benchmarks.workloads import WORKLOADS
 from benchmarks.workloads.workload import Workload
 
@@ -68,14 +68,14 @@ def _run(results: Results) -> Iterator[str]:
     libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items() if version)
     load = machine["load_average_before"]
     yield "## The run\n"
-    yield f"{results.date}, {results.rounds} rounds of {results.share:.0%} of the usual duration."
+    yield f"{results.date}, rounds: {results.rounds}, of {results.share:.0%} of the usual duration."
     yield f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']},"
     yield f"{libraries}."
     if load is not None:
         yield f"The load average before was {load:.2f}, of {machine['cores']} cores."
     yield ""
     rows = ([told["title"], told["version"]] for told in results.contenders.values())
-    yield from _table(["contender", "version"], rows)
+    yield from _table(["contender", "version"], rows, words=2)
 
 
 def _goals(results: Results, remarks: Remarks) -> Iterator[str]:
@@ -110,7 +110,9 @@ def _behind(results: Results, remarks: Remarks) -> Iterator[str]:
     if any(name not in (OURS, BARE) for name in results.contenders):
         yield "## Where others are ahead\n"
         yield "All their figures are better than all of ours; whatever overlaps is no difference.\n"
-        yield from _table(["", "one_liner", "ahead", "why, and what it would cost"], rows) if rows else ["Nowhere.\n"]
+        yield from (
+            _table(["", "one_liner", "ahead", "why, and what it would cost"], rows, words=4) if rows else ["Nowhere.\n"]
+        )
 
 
 def _pictures(pictures: dict[str, str]) -> Iterator[str]:
@@ -151,23 +153,12 @@ def curves_of(results: Results) -> dict[tuple[str, str], list[Workload]]:
 
 def _figures(results: Results) -> Iterator[str]:
     yield "## All figures\n"
-    for name, by_contender in results.figures.items():
+    for name in results.figures:
         workload = WORKLOADS[name]
         if workload.curve and not workload.peers:
             continue  # Its figures are on the curve.
         yield f"### {workload.title}\n"
-        metrics = workload.metrics.items()
-        rows = [
-            [
-                results.contenders[contender]["title"],
-                *(in_words(results.of(name, contender, key), metric.digits) for key, metric in metrics),
-            ]
-            for contender in by_contender
-        ]
-        ratios = [in_words(results.ratios(name, OURS, key), 2) if metric.better else "" for key, metric in metrics]
-        if any(ratios):
-            rows.append(["*one_liner / bare*", *ratios])
-        yield from _table(["", *(metric.title for _, metric in metrics)], rows)
+        yield from _table(*table_of(results, workload))
 
 
 def _missing(results: Results) -> Iterator[str]:
@@ -182,18 +173,10 @@ def _missing(results: Results) -> Iterator[str]:
         yield f"- {title} failed in {times} of {results.rounds} rounds of: {WORKLOADS[name].title}"
 
 
-def _table(head: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
+def _table(head: list[str], rows: Iterable[list[str]], words: int = 1) -> Iterator[str]:
+    """The first columns are words, the others figures."""
     yield f"| {' | '.join(head)} |"
-    yield f"| --- |{' ---: |' * (len(head) - 1)}"
+    yield f"|{' --- |' * words}{' ---: |' * (len(head) - words)}"
     for row in rows:
         yield f"| {' | '.join(row)} |"
     yield ""
-
-
-def in_words(figures: list[float], digits: int = 0) -> str:
-    """The median and, of several, from the smallest to the largest."""
-    if not figures:
-        return ""
-    if len(figures) == 1:
-        return f"{figures[0]:.{digits}f}"
-    return f"{median(figures):.{digits}f} ({min(figures):.{digits}f} to {max(figures):.{digits}f})"

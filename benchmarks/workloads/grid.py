@@ -9,6 +9,10 @@ from typing import Self
 
 from benchmarks.figures import percentile
 
+EARLY = 0.1
+"""Ticks come late and not early: one of up to so much of a period before a deadline belongs to it, and later ones to
+the deadline before."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -43,7 +47,7 @@ class Grid:
         turns = [cmath.exp(2j * math.pi * ((instant - first) % period) / period) for instant in instants]
         start = first + cmath.phase(sum(turns)) / (2 * math.pi) * period
         start += percentile([(instant - start + period / 2) % period - period / 2 for instant in instants], 50)
-        indices = [round((instant - start) / period) for instant in instants]
+        indices = [math.floor((instant - start) / period + EARLY) for instant in instants]
         due = indices[-1] - indices[0] + 1
         return cls(
             due,

@@ -25,7 +25,7 @@ class ClientMemory(Workload):
     pending: bool
 
     def perform(self, server: Server, credit: Credit, stop: Event) -> Report:
-        seen = [memory_bytes() for _ in credit.heard(stop)]
+        seen = [memory_bytes(server.helpers) for _ in credit.heard(stop)]
         server.instrument.release()
         if len(seen) != 2 + self.pending:
             raise RuntimeError(f"heard {len(seen)} times, which is not what was said")
@@ -58,11 +58,11 @@ class StreamMemory(Workload):
     """Streams with one small sample each; their memory at the client is that of subscriptions."""
 
     def perform(self, server: Server, credit: Credit, stop: Event) -> Report:
-        before = memory_bytes()
+        before = memory_bytes(server.helpers)
         for index in range(STREAMS):
             server.publisher(f"stream_{index}")(time.perf_counter(), 21.5)
         time.sleep(SETTLE_S)
-        report = {"server_kb": (memory_bytes() - before) / STREAMS / 1e3}
+        report = {"server_kb": (memory_bytes(server.helpers) - before) / STREAMS / 1e3}
         stop.wait()
         return report
 
