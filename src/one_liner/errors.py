@@ -149,6 +149,12 @@ class ServerRestartedError(ServerLostError):
     code = "server_restarted"
 
 
+class JobLostError(ServerRestartedError):
+    """The server that had the job is gone and another runs in its place. The job may or may not have run to its end."""
+
+    code = "job_lost"
+
+
 class VersionMismatchError(TransportError):
     """Client and server speak different versions of the protocol."""
 
@@ -264,6 +270,36 @@ class NotReceivedError(CallError):
     """The call was lost with a broken connection before it was received. It did not run, and will not."""
 
     code = "not_received"
+
+
+class JobError(CallError):
+    """Something about one job; the others go on."""
+
+    code = "job"
+
+
+class UnknownJobError(JobError, KeyError):
+    """The server knows no job of this id; the message says whether it ever did."""
+
+    code = "unknown_job"
+
+
+class JobStateError(JobError):
+    """This cannot be done with the job in the state that it is in: a finished one cannot be paused."""
+
+    code = "job_state"
+
+
+class JobCancelledError(JobError):
+    """The job was cancelled; the message says by whom, or why. There is no result."""
+
+    code = "job_cancelled"
+
+
+class JobTimeoutError(JobError, TimeoutError):
+    """The time that the job was given is up; it did not run, or has ended before it was done."""
+
+    code = "job_timeout"
 
 
 class RemoteError(CallError):
