@@ -11,6 +11,7 @@ from one_liner.errors import (
     LeasedError,
     MalformedError,
     NotExposedError,
+    RefusedError,
     UnknownAttributeError,
     UnknownObjectError,
 )
@@ -19,6 +20,7 @@ from one_liner.rpc.exposure import Exposure
 from one_liner.rpc.job import Job
 from one_liner.rpc.lease import WHOLE_SERVER, Lease, Leases
 from one_liner.rpc.named import NamedCalls
+from one_liner.rpc.permission import Permission, Role
 from one_liner.rpc.rules import RuleBook
 from one_liner.rpc.sessions import Sessions
 from one_liner.wire.codec import Codec
@@ -87,6 +89,7 @@ class House:
         self.exposure, self.named, self.rules = Exposure(), NamedCalls(), RuleBook()
         self.leases, self.sessions = Leases(), Sessions()
         self.asked: list[Any] = []
+        self.was_set: list[Any] = []
         self.stage = Stage()
         self.exposure.add("stage", self.stage, ["stop"])
         self.rules.add("stage", ["stop"], ["where"], "")
@@ -102,6 +105,8 @@ class House:
             leases=self.leases,
             sessions=self.sessions,
             controls={"note": self.note, "trip": self.trip},
+            was_set=lambda target, value, who: self.was_set.append((target.where, value, who)),
+            object_of_job={"job-1": "stage"}.get,
             codec=self.codec,
             clock=self.clock,
         )
@@ -162,6 +167,7 @@ def test_reading_and_setting(house: House) -> None:
     assert house.do(Kind.GET, "stage", ["speed"]) == 1.0
     house.do(Kind.SET, "stage", ["speed", 2.0])
     assert house.stage.speed == 2.0
+    assert house.was_set == [("stage.speed", 2.0, house.sessions.name_of(BOB))]
     assert house.do(Kind.CALL, "stage", ["speed", [], {}]) == 2.0
     with pytest.raises(UnknownAttributeError, match="read-only"):
         house.do(Kind.SET, "stage", ["limit", 2.0])
@@ -335,3 +341,33 @@ def test_a_call_that_waited_is_refused_when_somebody_took_control_meanwhile(hous
         house.answer(setting)
     assert house.answer(reading) == 5.0
     assert (house.stage.moves, house.stage.speed) == ([], 1.0)
+
+
+def test_to_submit_is_to_call(house: House) -> None:
+    def permit(permission: Permission, word: str, path: str, **arguments: Any) -> None:
+        body, buffers = house.codec.encode([word, arguments])
+        house.dispatcher.permit(Request(Kind.CONTROL, 1, BOB, path, body, buffers), permission)
+
+    reader, restricted = Permission(Role.READ), Permission(Role.CONTROL, frozenset(("stage",)))
+    permit(reader, "submit", "stage", attr_name="where")
+    with pytest.raises(RefusedError, match="needs the role control"):
+        permit(reader, "submit", "stage", attr_name="move")
+    permit(restricted, "submit", "stage", attr_name="move")
+    with pytest.raises(RefusedError, match="may not reach 'axis'"):
+        permit(restricted, "submit", "axis", attr_name="halt")
+
+
+@pytest.mark.parametrize("word", ["cancel_job", "pause_job", "resume_job"])
+def test_a_job_is_reached_by_whom_its_object_is(house: House, word: str) -> None:
+    body, buffers = house.codec.encode([word, {}])
+
+    def permit(permission: Permission, path: str) -> None:
+        house.dispatcher.permit(Request(Kind.CONTROL, 1, BOB, path, body, buffers), permission)
+
+    permit(Permission(Role.CONTROL, frozenset(("stage",))), "job-1")
+    with pytest.raises(RefusedError, match="may not reach 'stage'"):
+        permit(Permission(Role.CONTROL, frozenset(("axis",))), "job-1")
+    with pytest.raises(RefusedError, match="may not reach 'job-2'"):
+        permit(Permission(Role.CONTROL, frozenset(("stage",))), "job-2")
+    with pytest.raises(RefusedError, match="needs the role control"):
+        permit(Permission(Role.READ), "job-1")

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from one_liner import errors as errors
     from one_liner.client import RouterClient as RouterClient
+    from one_liner.commands.job import Job as Job
+    from one_liner.commands.job import JobCancelled as JobCancelled
+    from one_liner.events.event import Event as Event
     from one_liner.server import RouterServer as RouterServer
     from one_liner.version import __version__ as __version__
     from one_liner.wire.types import EnumValue as EnumValue
@@ -22,13 +25,26 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "EnumValue": "one_liner.wire.types",
+    "Event": "one_liner.events.event",
+    "Job": "one_liner.commands.job",
+    "JobCancelled": "one_liner.commands.job",
     "RouterClient": "one_liner.client",
     "RouterServer": "one_liner.server",
     "__version__": "one_liner.version",
     "register_type": "one_liner.wire.types",
 }
 
-__all__ = ["EnumValue", "RouterClient", "RouterServer", "__version__", "errors", "register_type"]
+__all__ = [
+    "EnumValue",
+    "Event",
+    "Job",
+    "JobCancelled",
+    "RouterClient",
+    "RouterServer",
+    "__version__",
+    "errors",
+    "register_type",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -226,6 +226,17 @@ class Cascade:
                 found[name] = StreamConfiguration.from_dict({**entry.as_dict(), "name": name})
         return found
 
+    def jobs(self, trail: tuple[int, ...]) -> list[dict[str, Any]]:
+        """The jobs of all servers behind us, by the ids that they have here; of one that is down, none."""
+        found: list[dict[str, Any]] = []
+        for hop in self.all():
+            try:
+                upstream = hop.ask("jobs", trail)
+                found += [{**job, "id": f"{hop.name}{ROUTE_SEPARATOR}{job['id']}"} for job in upstream]
+            except (OneLinerError, TypeError, KeyError) as error:
+                _log.info("the jobs of router %s are not known: %s", hop.name, error)
+        return found
+
     def trace(self, trail: tuple[int, ...]) -> None:
         """Go everywhere that can be reached from here.
 

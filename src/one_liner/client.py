@@ -12,12 +12,16 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from threading import Event, Lock
+from threading import Event as Flag
+from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast, overload
 
 from one_liner.callbacks import Callback, Changes
 from one_liner.clock import SYSTEM_CLOCK
+from one_liner.commands.follower import JobFollower, source_of
+from one_liner.commands.handle import JobHandle
+from one_liner.commands.info import JobInfo
 from one_liner.config import check_arguments, check_if_busy, check_interval, check_timeout
 from one_liner.errors import (
     ClosedError,
@@ -31,6 +35,11 @@ from one_liner.errors import (
     TransportError,
     UnknownStreamError,
 )
+from one_liner.events.event import Event
+from one_liner.events.hub import EventHub, Feed, route_of
+from one_liner.events.inbox import Inbox, check_last
+from one_liner.events.listening import EventStream, calling
+from one_liner.events.selection import Selection
 from one_liner.keys import KeySource, for_client
 from one_liner.limits import Limits, check_limits
 from one_liner.rpc.client import RpcClient
@@ -125,6 +134,8 @@ class RouterClient:
         self._subscriptions: dict[str, Subscription] = {}
         self._callbacks: list[Callback[Any]] = []
         self._receiver: Receiver | None = None
+        self._feeds: dict[str, Feed] = {}
+        self._hub: EventHub | None = None
         self._closed = False
         self._name = name or default_name()
         client = random_id()
@@ -142,6 +153,7 @@ class RouterClient:
         self._rpc = RpcClient(
             self._context, self._link, client=client, codec=self._codec, timeout_s=timeout_s, if_busy=if_busy
         )
+        self._jobs = JobFollower(self._control, self._event_hub, heartbeat_s)
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -151,7 +163,8 @@ class RouterClient:
             if self._closed:
                 return
             self._closed = True
-            subscriptions, callbacks = list(self._subscriptions.values()), list(self._callbacks)
+            subscriptions = [*self._subscriptions.values(), *self._feeds.values()]
+            callbacks = list(self._callbacks)
         if os.getpid() != self._pid:
             return  # The sockets belong to the parent process.
         try:
@@ -160,11 +173,13 @@ class RouterClient:
             self._stop(subscriptions, callbacks)  # Ctrl-C came in between: nothing may stay open all the same.
             raise
 
-    def _stop(self, subscriptions: list[Subscription], callbacks: list[Callback[Any]]) -> None:
+    def _stop(self, subscriptions: list[Subscription | Feed], callbacks: list[Callback[Any]]) -> None:
         """Close everything. May be interrupted, and done again."""
         for subscription in subscriptions:
             subscription.close()
         self._link.close()
+        if self._hub is not None:
+            self._hub.close()
         for callback in callbacks:
             callback.close()
         if self._receiver is not None:
@@ -397,6 +412,150 @@ class RouterClient:
 
         return cast(Any, Proxy(self, _text(obj_name)))
 
+    # --- commands ----------------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        obj_name: str,
+        attr_name: str | None = None,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        on_death: Literal["keep", "cancel"] = "keep",
+    ) -> JobHandle:
+        """Have the server do something that takes long, and return as soon as it has accepted that.
+
+        Args:
+            obj_name: the object, as in `call`.
+            attr_name: its method; None for the object itself.
+            args: arguments.
+            kwargs: arguments by name.
+            timeout_s: how long it may take, in s, from now on; then it is ended as if it was cancelled, and has failed.
+            on_death: what becomes of it when this client dies, or is closed: "keep" lets it run, "cancel" ends it.
+
+        Returns:
+            The job: to be watched, waited for, paused and cancelled.
+
+        Raises:
+            UnknownObjectError, UnknownAttributeError, NotExposedError, BadArgumentsError: there is no such thing to do.
+            LeasedError, RefusedError, LimitError: not by us, or not now. In all these cases it did not run.
+            ServerLostError: it may or may not have been accepted. And as `call`.
+        """
+        given, by_name = check_arguments(f"{obj_name}.{attr_name}", args, kwargs)
+        data = self._control(
+            obj_name,
+            "submit",
+            attr_name=attr_name or "",
+            args=given,
+            kwargs=by_name,
+            timeout_s=check_timeout(timeout_s),
+            on_death=on_death,
+            who=self._name,
+        )
+        return JobHandle(JobInfo.from_dict(data, route_of(source_of(obj_name))), self._jobs, self._keep)
+
+    def job(self, job_id: str) -> JobHandle:
+        """Find a job by its id, whoever has submitted it; also after this client was started anew.
+
+        Args:
+            job_id: as `JobHandle.id` gave it; `north/5f3a9c01-12` for one behind the router `north`.
+
+        Raises:
+            UnknownJobError: there is none, or it has ended long ago. Also a `KeyError`.
+            JobLostError: its server was restarted; it may or may not have run to its end. And as `call`.
+        """
+        return JobHandle(self._jobs.ask(_text(job_id)), self._jobs, self._keep)
+
+    def jobs(self) -> list[JobInfo]:
+        """The jobs that run, wait, or have ended, those of servers behind routers too. Raises as `call`."""
+        return [JobInfo.from_dict(one) for one in self._control("", "jobs")]
+
+    # --- events ------------------------------------------------------------------------------------------------------
+
+    def on_event(
+        self,
+        callback: Callable[[Event], Any],
+        topic: Any = None,
+        kind: Any = None,
+        *,
+        source: str = "",
+        last: int = 0,
+    ) -> Callback[Event]:
+        """Call a function with every event, emergencies first, on a thread of its own.
+
+        May be called before the server is there. A slow function loses the oldest of 10 000 events that wait, but no
+        emergency. An emergency that was lost in spite of everything is itself an emergency, of the kind
+        `emergencies_lost`.
+
+        Args:
+            callback: the function.
+            topic: "event" (emergencies are events, too), "emergency", "property_change", "command_result",
+                "job_update" or "heartbeat", one or several; None for all but the last two.
+            kind: one or several; None for all.
+            source: the server behind a router: `north`, `north/table`; "" for our own.
+            last: begin with so many of the last events.
+
+        Returns:
+            A handle; close it to stop.
+
+        Raises:
+            ConfigurationError: there is no such topic, or another argument cannot be.
+        """
+        inbox = self._listen(topic, kind, source, last)
+        return self._keep(calling(callback, inbox, self._event_hub().unlisten))
+
+    def iter_events(
+        self,
+        topic: Any = None,
+        kind: Any = None,
+        *,
+        source: str = "",
+        last: int = 0,
+        timeout_s: float | None = None,
+    ) -> EventStream:
+        """The same as a loop: `for event in client.iter_events(): …`.
+
+        Listening begins with this call. Close what is returned to stop; it ends with the client.
+
+        Args:
+            topic: as in `on_event`.
+            kind: likewise.
+            source: likewise.
+            last: likewise.
+            timeout_s: how long to wait for the next one, in s; then a `StreamTimeoutError`, also a `TimeoutError`, is
+                raised, and the loop can be entered again. None waits without end.
+        """
+        limit_s = check_timeout(timeout_s)
+        return EventStream(self._listen(topic, kind, source, last), self._event_hub().unlisten, limit_s)
+
+    def events(self, topic: Any = None, kind: Any = None, last: int = 100, *, source: str = "") -> list[Event]:
+        """What happened last, the oldest first, as the server has kept it. Raises as `call`.
+
+        Args:
+            topic: as in `on_event`; of heartbeats and updates of jobs nothing is kept.
+            kind: likewise.
+            last: how many.
+            source: as in `on_event`.
+        """
+        selection = Selection.of(topic, kind)
+        data = self._control(
+            route_of(_text(source)),
+            "events",
+            topics=[one.value for one in selection.topics],
+            kinds=None if selection.kinds is None else list(selection.kinds),
+            last=check_last(last),
+        )
+        return [Event.from_dict(one, source) for one in data]
+
+    def observe(self, obj_name: str, attr_name: str, frequency_hz: float | None = None) -> None:
+        """Have the server tell when a property changes; as `RouterServer.observe`, for everybody. Raises as `call`."""
+        self._control(obj_name, "observe", attr_name=_text(attr_name), frequency_hz=frequency_hz)
+
+    def unobserve(self, obj_name: str, attr_name: str) -> None:
+        """Undo `observe`, for everybody. Raises `UnknownObjectError`, and as `call`."""
+        self._control(obj_name, "unobserve", attr_name=_text(attr_name))
+
     # --- streams: receiving ------------------------------------------------------------------------------------------
 
     def configure_stream(
@@ -530,7 +689,7 @@ class RouterClient:
         """
         if name not in self._subscriptions:
             self.configure_stream(name)
-        stop = Event()
+        stop = Flag()
         gone: type[OneLinerError] | None = None  # as it was told last
 
         def next_item() -> Sample | OneLinerError:
@@ -567,7 +726,8 @@ class RouterClient:
         Raises:
             UnknownStreamError: it was not configured.
         """
-        return self._subscription(name).statistics()
+        feed = self._feeds.get(name)
+        return self._subscription(name).statistics() if feed is None else feed.statistics()
 
     # --- streams: at the server --------------------------------------------------------------------------------------
 
@@ -643,8 +803,7 @@ class RouterClient:
                 if subscription.reconfigure(storage) and self._receiver is not None:
                     self._receiver.add(subscription)
                 return subscription
-            if self._receiver is None:
-                self._receiver = Receiver(self._context, self._link, self._broadcast_port, self._codec, self._clock)
+            receiver = self._have_receiver()
             subscription = self._subscriptions[name] = Subscription(
                 name,
                 storage,
@@ -652,10 +811,40 @@ class RouterClient:
                 allow_pickle=self._allow_pickle,
                 clock=self._clock,
                 trouble=lambda: self._no_samples_because(name),
-                why_nothing=self._receiver.why_nothing,
+                why_nothing=receiver.why_nothing,
             )
-            self._receiver.add(subscription)
+            receiver.add(subscription)
             return subscription
+
+    def _listen(self, topic: Any, kind: Any, source: str, last: int) -> Inbox:
+        self._check_usable()
+        inbox = Inbox(Selection.of(topic, kind), self._clock, last=check_last(last))
+        self._event_hub().listen(inbox, _text(source))
+        return inbox
+
+    def _event_hub(self) -> EventHub:
+        with self._lock:
+            self._check_usable()
+            if self._hub is None:
+                self._hub = EventHub(self._link, self._add_feed, self._remove_feed, self._codec, self._clock)
+            return self._hub
+
+    def _add_feed(self, feed: Feed) -> None:
+        with self._lock:
+            if not self._closed:
+                self._feeds[feed.name] = feed
+                self._have_receiver().add(feed)
+
+    def _remove_feed(self, feed: Feed) -> None:
+        with self._lock:
+            if not self._closed and self._receiver is not None:
+                del self._feeds[feed.name]
+                self._receiver.remove(feed)
+
+    def _have_receiver(self) -> Receiver:
+        if self._receiver is None:
+            self._receiver = Receiver(self._context, self._link, self._broadcast_port, self._codec, self._clock)
+        return self._receiver
 
     def _subscription(self, name: str) -> Subscription:
         subscription = self._subscriptions.get(name)

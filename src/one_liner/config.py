@@ -1,8 +1,8 @@
 """What users configure, as plain data: whether it can be right, and which entry cannot.
 
-A configuration of a server has `named_calls` and `periodic_streams`, each entry the arguments of `add_…`, and
-`security`, with the keys of the server and the file of clients that it lets in. The same shape comes from a dict in a
-script and from a TOML file. Nothing here makes anything.
+A configuration of a server has `named_calls`, `periodic_streams` and `observed_properties`, each entry the arguments
+of `add_…` or `observe`, and `security`, with the keys of the server and the file of clients that it lets in. The same
+shape comes from a dict in a script and from a TOML file. Nothing here makes anything.
 """
 
 from __future__ import annotations
@@ -69,6 +69,13 @@ class PeriodicStreamEntry(_Entry):
 
 
 @dataclass(frozen=True, slots=True)
+class ObservedPropertyEntry(_Entry):
+    """The arguments of `RouterServer.observe`, less the property, which is the entry's name: `laser.power`."""
+
+    frequency_hz: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SecurityEntry(_Entry):
     """The arguments of `RouterServer` that say who may come in."""
 
@@ -83,11 +90,13 @@ class ServerConfig:
     Attributes:
         named_calls: by name.
         periodic_streams: by name.
+        observed_properties: by whole name.
         security: who may come in, where the arguments do not say so.
     """
 
     named_calls: dict[str, NamedCallEntry] = field(default_factory=dict)
     periodic_streams: dict[str, PeriodicStreamEntry] = field(default_factory=dict)
+    observed_properties: dict[str, ObservedPropertyEntry] = field(default_factory=dict)
     security: SecurityEntry = field(default_factory=SecurityEntry)
 
     @classmethod
@@ -101,13 +110,14 @@ class ServerConfig:
             return cls()
         if not isinstance(data, Mapping):
             raise ConfigurationError(f"a configuration is a dict, not {data!r}")
-        known = ("named_calls", "periodic_streams", "security")
+        known = ("named_calls", "periodic_streams", "observed_properties", "security")
         unknown = sorted(str(key) for key in set(data) - set(known))
         if unknown:
             raise ConfigurationError(f"a configuration has no sections {unknown}; there are {list(known)}")
         return cls(
             {str(name): NamedCallEntry.read(where, entry) for name, where, entry in _section(data, known[0])},
             {str(name): PeriodicStreamEntry.read(where, entry) for name, where, entry in _section(data, known[1])},
+            {str(name): ObservedPropertyEntry.read(where, entry) for name, where, entry in _section(data, known[2])},
             SecurityEntry.read("security", data.get("security") or {}),
         )
 

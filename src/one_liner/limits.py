@@ -21,6 +21,8 @@ class Limits:
         elements: how many items the containers of a value may have together; the numbers in an array count as nothing.
         calls_per_client: how many calls of one client may run or wait.
         calls: how many calls may run or wait together, those that were passed on to other servers on top.
+        jobs_per_client: how many jobs of one client may run or wait.
+        jobs: how many jobs may run or wait together.
         clients: how many clients may be connected at a time.
         topics: how many different streams, and beginnings of their names, may be subscribed to at a server before it
             stops to care who listens.
@@ -34,6 +36,8 @@ class Limits:
     elements: int = 10_000_000
     calls_per_client: int = 1000
     calls: int = 10_000
+    jobs_per_client: int = 100
+    jobs: int = 1000
     clients: int = 1000
     topics: int = 100_000
     topic_bytes: int = 4096

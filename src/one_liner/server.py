@@ -11,19 +11,33 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from threading import Event, Lock, Thread, current_thread
+from threading import Event as Flag
+from threading import Lock, Thread, current_thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from one_liner.callbacks import Callback
 from one_liner.cascade import Cascade, Hop
 from one_liner.clock import SYSTEM_CLOCK, Clock
+from one_liner.commands.desk import CommandDesk
+from one_liner.commands.info import JobInfo
+from one_liner.commands.words import job_words
 from one_liner.config import ServerConfig, check_arguments, check_instant, check_interval
 from one_liner.errors import (
     ClosedError,
     ConfigurationError,
     ForkedError,
     MalformedError,
+    UnknownStreamError,
 )
+from one_liner.events.beat import Beat, heartbeat_stream
+from one_liner.events.emitter import Emitter
+from one_liner.events.event import Event, Topic
+from one_liner.events.inbox import Inbox, check_last
+from one_liner.events.listening import calling
+from one_liner.events.observer import Observation, Observer, observation_name
+from one_liner.events.selection import Selection
+from one_liner.events.words import event_words
 from one_liner.keys import ClientsSource, KeySource, for_server, read_public, together
 from one_liner.limits import Limits, check_limits
 from one_liner.rpc.dispatch import Dispatcher
@@ -37,8 +51,8 @@ from one_liner.rpc.server import RpcServer
 from one_liner.rpc.sessions import Sessions
 from one_liner.rpc.warden import Warden
 from one_liner.streams.bookkeeper import LEDGER, Bookkeeper
-from one_liner.streams.configuration import StreamConfigurations
-from one_liner.streams.registry import OWN, Stream, StreamKind, StreamRegistry
+from one_liner.streams.configuration import OWN, StreamConfigurations
+from one_liner.streams.registry import Stream, StreamKind, StreamRegistry
 from one_liner.streams.relay import StreamRelay
 from one_liner.streams.schedule import check_frequency
 from one_liner.streams.sources import AttributeSource, FunctionSource, Source, return_type_of, text_of
@@ -64,6 +78,7 @@ if TYPE_CHECKING:
     from one_liner.rpc.description import ServerDescription
 
 Concurrent = Mapping[str, bool | Iterable[str]]
+_CLOSE_JOBS_S = 0.3
 _CLOSE_STREAMS_S = 0.5
 _CLOSE_TIMEOUT_S = 2.0
 _log = logging.getLogger("one_liner.server")
@@ -152,13 +167,28 @@ class RouterServer:
         self._running = False
         self._closed = False
         self._closer: Thread | None = None
-        self._stopped = Event()
+        self._stopped = Flag()
         self._exposure = Exposure()
         self._named_calls = NamedCalls()
         self._registry = StreamRegistry()
         self._rules = RuleBook()
         self._leases = Leases()
         self._sessions = Sessions(self._limits.clients)
+        self._state = "running"
+        self._msgpack = serializer_of("msgpack", self._codec, allow_pickle=False)
+        self._emitter = Emitter(self._id, self._codec, self._clock, self._send_event)
+        self._observer = Observer(self._emitter, self._exposure, self._codec)
+        self._desk = CommandDesk(
+            server=self._id,
+            exposure=self._exposure,
+            check_lease=lambda target, client, now: self._dispatcher.check_call(target, client, now),
+            sessions=self._sessions,
+            emitter=self._emitter,
+            perform=lambda errand: self._rpc.employ(errand),
+            codec=self._codec,
+            clock=self._clock,
+            limits=self._limits,
+        )
         self._serve_all(instances or {}, concurrent or {})
         self._guard = None if told is None else Guard(self._context, self._id, *told)
         curve = None if self._guard is None else self._guard.curve
@@ -175,6 +205,8 @@ class RouterServer:
                 leases=self._leases,
                 sessions=self._sessions,
                 controls=self._controls(),
+                was_set=self._observer.was_set,
+                object_of_job=self._desk.object_of,
                 codec=self._codec,
                 clock=self._clock,
             )
@@ -211,6 +243,9 @@ class RouterServer:
                 self.add_named_call(call_name, **call.arguments())
             for stream_name, stream in wanted.periodic_streams.items():
                 self.add_stream(stream_name, **stream.arguments())
+            for name, observed in wanted.observed_properties.items():
+                obj_name, _, attr_name = name.rpartition(".")
+                self.observe(obj_name, attr_name, **observed.arguments())
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -289,6 +324,8 @@ class RouterServer:
 
     def _stop(self, hops: list[Hop]) -> None:
         """Close everything. May be interrupted, and done again."""
+        self._desk.close(_CLOSE_JOBS_S)
+        self._emitter.close()
         self._tickers.close(_CLOSE_STREAMS_S)
         self._bookkeeper.close()
         for stream in self._registry.all():
@@ -365,7 +402,7 @@ class RouterServer:
 
     def running_calls(self) -> list[dict[str, Any]]:
         """What runs or waits now: `where` (`stage.move`), `who` (for which client), `for_s` (how long already)."""
-        return self._rpc.running_calls()
+        return [*self._rpc.running_calls(), *self._desk.running_calls()]
 
     def leases(self) -> list[dict[str, Any]]:
         """Who has exclusive control: `object` ("" for the whole server), `who`, `for_s` (since how many seconds)."""
@@ -706,6 +743,7 @@ class RouterServer:
         Raises:
             UnknownStreamError: there is none of this name; also a `KeyError`.
         """
+        self._check_not_own(name)
         self._set_enabled(name, True)
 
     def disable_stream(self, name: str) -> None:
@@ -714,6 +752,7 @@ class RouterServer:
         Raises:
             UnknownStreamError: there is none of this name; also a `KeyError`.
         """
+        self._check_not_own(name)
         self._set_enabled(name, False)
 
     def remove_stream(self, name: str) -> None:
@@ -722,6 +761,7 @@ class RouterServer:
         Raises:
             UnknownStreamError: there is none of this name; also a `KeyError`.
         """
+        self._check_not_own(name)
         self._dismiss(self._registry.remove(name))
 
     def get_stream_configurations(self, as_dict: bool = False) -> StreamConfigurations | dict[str, Any]:
@@ -732,6 +772,195 @@ class RouterServer:
         """
         configurations = StreamConfigurations.from_dict(self._stream_configurations("", (self._id,)))
         return configurations.as_dict() if as_dict else configurations
+
+    # --- events ------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """What the application does, in a word of its own: "running" until it says otherwise.
+
+        Heartbeats carry it, and to set another one emits an event of the kind `state`.
+        """
+        return self._state
+
+    @state.setter
+    def state(self, state: str) -> None:
+        if not isinstance(state, str) or not state:
+            raise ConfigurationError(f"a state is a word, not {state!r}")
+        before, self._state = self._state, state
+        if state != before:
+            self.emit("state", {"old": before, "new": state})
+
+    def emit(self, kind: Any, context: Any = None) -> Event:
+        """Tell everybody who listens that something has happened. Never waits.
+
+        Args:
+            kind: what: text, a whole number, or a member of an enum, whose name counts.
+            context: the facts: anything that can travel.
+
+        Returns:
+            What is told.
+
+        Raises:
+            NotCarriableError: the context cannot travel; nothing was told.
+            ConfigurationError: this is no kind.
+            ClosedError: the server is closed.
+        """
+        return self._emitter.emit(Topic.EVENT, kind, context)
+
+    def emergency(self, kind: Any, context: Any = None) -> Event:
+        """Tell of something that cannot wait: it comes before everything else, and is never lost without an alarm.
+
+        As `emit`; but a context that cannot travel does not stop it: it goes as its `repr`.
+        """
+        return self._emitter.emit(Topic.EMERGENCY, kind, context)
+
+    def events(self, topic: Any = None, kind: Any = None, last: int = 100) -> list[Event]:
+        """What happened last, the oldest first: of each topic 1000 events, 8 MiB of them, are kept for a day.
+
+        Args:
+            topic: one or several; None for all but heartbeats and updates of jobs, of which nothing is kept.
+            kind: one or several; None for all.
+            last: how many.
+        """
+        return self._emitter.recent(Selection.of(topic, kind), check_last(last))
+
+    def on_event(
+        self, callback: Callable[[Event], Any], topic: Any = None, kind: Any = None, *, last: int = 0
+    ) -> Callback[Event]:
+        """Call a function of this process with every event, emergencies first, on a thread of its own.
+
+        Args:
+            callback: the function.
+            topic: as in `RouterClient.on_event`; heartbeats are for others.
+            kind: likewise.
+            last: begin with so many of the last ones.
+
+        Returns:
+            A handle; close it to stop.
+        """
+        self._check_open()
+        selection = Selection.of(topic, kind)
+        if Topic.HEARTBEAT in selection.topics:
+            raise ConfigurationError("the heartbeats of this very server say nothing in its own process")
+        inbox = Inbox(selection, self._clock, last=check_last(last))
+        self._emitter.listen(inbox)
+        return calling(callback, inbox, self._emitter.unlisten)
+
+    def observe(self, obj_name: str, attr_name: str, frequency_hz: float | None = None) -> None:
+        """Tell when a property changes: an event of the topic `property_change`, with the old and the new value.
+
+        What is set by a client is told in any case, at once. A property that is observed is also read back then,
+        because its object may round; and with a frequency it is read so often, in its object's lane as a stream is, and
+        told when it differs from what was last seen. A read that fails is told as well, once, and so is the next good
+        one.
+
+        Args:
+            obj_name: the served object.
+            attr_name: its property.
+            frequency_hz: reads per second; None reads nothing by itself.
+
+        Raises:
+            ConfigurationError: the frequency cannot be, or this is no property.
+            UnknownObjectError, NotExposedError: there is no such thing.
+        """
+        target = self._exposure.resolve(obj_name, attr_name)
+        if not target.is_property and target.direct:
+            raise ConfigurationError(f"{target.where} is called, not read: only a property can be observed")
+        if frequency_hz is not None:
+            stream = Observation(
+                self._observer,
+                self._exposure,
+                obj_name,
+                attr_name,
+                check_frequency(frequency_hz),
+                serializer=self._msgpack,
+                codec=self._codec,
+                origin=self._id,
+            )
+            self._add_own(stream)
+        self._observer.observe(obj_name, attr_name)
+
+    def unobserve(self, obj_name: str, attr_name: str) -> None:
+        """Undo `observe`.
+
+        Raises:
+            UnknownObjectError: it is not observed.
+        """
+        self._observer.unobserve(obj_name, attr_name)
+        name = observation_name(obj_name, attr_name)
+        if self._registry.find(name) is not None:
+            self._dismiss(self._registry.remove(name))
+
+    # --- commands ----------------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        obj_name: str,
+        attr_name: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        who: str = "",
+        on_done: Callable[[JobInfo], Any] | None = None,
+    ) -> JobInfo:
+        """Run a method of a served object as a job, as `RouterClient.submit` does, from this process.
+
+        Args:
+            obj_name: the object.
+            attr_name: its method.
+            args: arguments.
+            kwargs: arguments by name.
+            timeout_s: how long it may take, in s, from now on.
+            who: for whom, for people; the application if empty.
+            on_done: called when it has ended, on a thread of its own.
+
+        Returns:
+            The job as it was accepted; `job` tells what has become of it.
+
+        Raises:
+            UnknownObjectError, NotExposedError, BadArgumentsError, LimitError: it is not accepted, and did not run.
+        """
+        return self._desk.submit(obj_name, attr_name, args, kwargs, timeout_s=timeout_s, who=who, on_done=on_done)
+
+    def submit_function(
+        self,
+        name: str,
+        func: Callable[..., Any],
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        who: str = "",
+        on_done: Callable[[JobInfo], Any] | None = None,
+    ) -> JobInfo:
+        """Run any function as a job, under a name of your choice. It has no lane. As `submit`."""
+        return self._desk.submit_function(name, func, args, kwargs, timeout_s=timeout_s, who=who, on_done=on_done)
+
+    def job(self, job_id: str) -> JobInfo:
+        """What is known of a job. Raises `UnknownJobError`, `JobLostError`."""
+        return self._desk.info(job_id)
+
+    def jobs(self) -> list[JobInfo]:
+        """The jobs of this server that run, wait, or have ended: of those the last 1000, 256 MiB of results, 7 days."""
+        return self._desk.all()
+
+    def job_result(self, job_id: str) -> Any:
+        """What a job gave; raises what it raised, `JobCancelledError`, or `JobStateError` where it has not ended."""
+        return self._desk.result(job_id)
+
+    def cancel_job(self, job_id: str, who: str = "the application") -> bool:
+        """Have a job end: at once if it waits, at its next check point if it runs. False when it had ended."""
+        return self._desk.cancel(job_id, who)
+
+    def pause_job(self, job_id: str) -> None:
+        """Have a job wait at its next check point. Raises `JobStateError` where it does not run."""
+        self._desk.pause(job_id)
+
+    def resume_job(self, job_id: str) -> None:
+        """Have a job go on. Raises `JobStateError` where it has ended."""
+        self._desk.resume(job_id)
 
     # --- the cascade -------------------------------------------------------------------------------------------------
 
@@ -866,6 +1095,40 @@ class RouterServer:
             self._dismiss(replaced)
         return used
 
+    def _add_own(self, stream: Stream) -> None:
+        """Add a stream that the server publishes about itself."""
+        with self._lock:
+            self._check_open()
+            replaced = self._registry.add(stream)
+        self._dismiss(replaced)
+
+    def _send_event(self, topic: Topic, message: SampleMessage) -> None:
+        stream = self._registry.find(topic.stream)
+        if stream is None:
+            stream = Stream(
+                topic.stream, StreamKind.MANUAL, self._msgpack, self._codec, self._id, source_text="the server"
+            )
+            self._registry.add(stream)
+            self._changed()
+        stream.publish_frames(message, self._push.send)
+
+    def _have_heartbeat(self) -> None:
+        """Somebody wants heartbeats. As long as nobody did, there is no thread for them."""
+        if self._registry.find(Topic.HEARTBEAT.stream) is None:
+            beat = Beat(self._emitter, self._says)
+            self._add_own(
+                heartbeat_stream(beat, self._heartbeat_s, serializer=self._msgpack, codec=self._codec, origin=self._id)
+            )
+
+    def _says(self) -> dict[str, Any]:
+        return {
+            "identifier": self.name,
+            "server": self._id,
+            "version": __version__,
+            "timestamp": self._clock.wall(),
+            "state": self._state,
+        }
+
     def _check_addable(self, stream: Stream) -> None:
         self._check_open()
         if stream.name.startswith(OWN):
@@ -875,6 +1138,10 @@ class RouterServer:
         prefix, separator, _ = stream.name.partition(ROUTE_SEPARATOR)
         if separator and prefix in self._cascade:
             raise ConfigurationError(f"streams named {prefix}/… are those of router {prefix!r}")
+
+    def _check_not_own(self, name: str) -> None:
+        if name.startswith(OWN):
+            raise UnknownStreamError(f"{name!r} cannot be changed: a server's own runs while somebody listens")
 
     def _dismiss(self, stream: Stream | None) -> None:
         """Tidy up behind a stream that was removed or replaced, and have everybody look again."""
@@ -932,6 +1199,10 @@ class RouterServer:
             "running_calls": self._running_calls_for,
             "version": lambda path, **_: __version__,
             "trace": lambda path, trail, **_: self._cascade.trace(trail),
+            "observe": lambda path, attr_name, frequency_hz=None, **_: self.observe(path, attr_name, frequency_hz),
+            "unobserve": lambda path, attr_name, **_: self.unobserve(path, attr_name),
+            **event_words(self._emitter),
+            **job_words(self._desk, self._cascade, self._sessions, self._clock, self._heartbeat_s),
         }
 
     def _describe(self, path: str, trail: tuple[int, ...], **_: Any) -> dict[str, Any]:
@@ -962,6 +1233,8 @@ class RouterServer:
         name, separator, _token = path.partition(MARKER)
         if not separator:
             raise MalformedError("this is no marker")
+        if name == Topic.HEARTBEAT.stream:
+            self._have_heartbeat()
         stream = self._bookkeeper.stream if name == LEDGER else self._registry.find(name)
         if stream is not None and stream.repeat(topic_of(path)):
             return None

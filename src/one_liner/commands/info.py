@@ -8,7 +8,8 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 from one_liner.commands.state import JobState
-from one_liner.errors import ConfigurationError, MalformedError
+from one_liner.errors import ConfigurationError, JobCancelledError, MalformedError, OneLinerError
+from one_liner.wire.faults import error_of
 
 MAX_MESSAGE = 1000
 
@@ -82,6 +83,7 @@ class JobInfo:
         reason: why it failed or was cancelled, for people.
         error: what its function raised, as a fault is written on the wire; None if it did not.
         lines: how many lines it has logged.
+        revision: grows with every change; of two, the greater one is the later.
     """
 
     id: str
@@ -97,6 +99,7 @@ class JobInfo:
     reason: str = ""
     error: dict[str, Any] | None = None
     lines: int = 0
+    revision: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -127,3 +130,10 @@ class JobInfo:
     def __str__(self) -> str:
         parts = [self.id, self.command, self.state.value, str(self.progress), self.reason]
         return "  ".join(part for part in parts if part)
+
+
+def error_of_job(info: JobInfo) -> OneLinerError:
+    """Why a job that has ended gave no result."""
+    if info.state is JobState.FAILED and info.error is not None:
+        return error_of(info.error)
+    return JobCancelledError(f"job {info.id} ({info.command}) was cancelled: {info.reason}", id=info.id)

@@ -70,11 +70,9 @@ class Shape(NamedTuple):
         return bound.args, {**bound.kwargs, self.job.name: job}
 
 
-def is_command(func: Any) -> bool:
-    """Whether a function is made to be submitted: it asks for a job, or is a generator."""
-    plain = getattr(func, "__func__", func) if is_function(func) else func
-    generates = inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain)
-    return generates or Shape.of(func).job is not None
+def generates(func: Any) -> bool:
+    """Whether a plain function is a generator, whose yields are progress."""
+    return inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func)
 
 
 def _is_job(parameter: Parameter, func: Any) -> bool:

@@ -69,6 +69,8 @@ class JobRecord:
         self.result: Result | None = None
         self.fault: dict[str, Any] | None = None
         self.lines: deque[str] = deque(maxlen=MAX_LINES)
+        self.revision = 0
+        """Grows whenever it is told what has become of it."""
         self._logged = 0
         self._submitted = submitted
         self._started: float | None = None
@@ -181,6 +183,7 @@ class JobRecord:
             reason=self.reason,
             error=self.fault,
             lines=self._logged,
+            revision=self.revision,
         )
 
     def _enter(self, state: JobState) -> None:

@@ -127,6 +127,11 @@ class Steering:
             self._changed.notify_all()
             self._tell_now()
 
+    def announce(self) -> None:
+        """It was accepted."""
+        with self._changed:
+            self._tell_now()
+
     def begin(self) -> bool:
         """Its turn has come. False when it was asked to end before."""
         with self._changed:
@@ -183,6 +188,7 @@ class Steering:
 
     def _tell_now(self) -> None:
         self._told_at, self._untold = self._clock.now(), False
+        self._record.revision += 1
         self._tell(self._record)
 
 

@@ -8,9 +8,7 @@ from enum import Enum, StrEnum
 from typing import Any, Final
 
 from one_liner.errors import ConfigurationError, MalformedError
-
-RESERVED: Final = ":"
-"""Streams whose names begin with this are the library's own; nobody else may add, disable or remove one."""
+from one_liner.streams.configuration import OWN
 
 
 class Topic(StrEnum):
@@ -32,7 +30,7 @@ class Topic(StrEnum):
     @property
     def stream(self) -> str:
         """The name of the stream that it travels on."""
-        return RESERVED + self.value
+        return OWN + self.value
 
     @classmethod
     def of(cls, word: Any) -> Topic:

@@ -33,6 +33,7 @@ _ARGUMENT_NAMES = {
     Kind.CALL: {1: "args", 2: "kwargs"},
     Kind.CALL_NAMED: {0: "args", 1: "kwargs"},
     Kind.SET: {1: "value"},
+    Kind.CONTROL: {1: "arguments"},
 }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
+from one_liner.commands.parameter import Shape, generates
 from one_liner.errors import MalformedError, NotExposedError, UnknownObjectError
 from one_liner.rpc.exposure import Exposure
 from one_liner.rpc.members import (
@@ -95,6 +96,7 @@ class MethodDescription:
         parameters: None when they cannot be known (some compiled functions).
         concurrent: it may run beside others on the same object.
         is_async: a coroutine function; the server runs it to its end.
+        is_command: made to be submitted: it is a generator, or asks for a job, which is not among its parameters here.
     """
 
     name: str
@@ -103,6 +105,7 @@ class MethodDescription:
     returns: str | None = None
     concurrent: bool = False
     is_async: bool = False
+    is_command: bool = False
 
     def __str__(self) -> str:
         returns = "" if self.returns is None else f" -> {self.returns}"
@@ -142,6 +145,7 @@ class MethodDescription:
             "returns": self.returns,
             "concurrent": self.concurrent,
             "is_async": self.is_async,
+            "is_command": self.is_command,
         }
 
     @classmethod
@@ -160,6 +164,7 @@ class MethodDescription:
                 returns=_text_or_none(plain.get("returns")),
                 concurrent=bool(plain.get("concurrent")),
                 is_async=bool(plain.get("is_async")),
+                is_command=bool(plain.get("is_command")),
             )
 
 
@@ -547,7 +552,8 @@ class _Describer:
 
 
 def _method(name: str, func: Any, static: Any, beside: bool, doc: str) -> MethodDescription:
-    signature = signature_of(func)
+    shape = Shape.of(func)
+    signature = shape.signature
     plain = static.__func__ if isinstance(static, (staticmethod, classmethod)) else static
     return MethodDescription(
         name=name,
@@ -556,6 +562,7 @@ def _method(name: str, func: Any, static: Any, beside: bool, doc: str) -> Method
         returns=None if signature is None else annotation_text(signature.return_annotation),
         concurrent=beside,
         is_async=is_function(plain) and inspect.iscoroutinefunction(inspect.unwrap(plain)),
+        is_command=shape.job is not None or (is_function(plain) and generates(inspect.unwrap(plain))),
     )
 
 
@@ -710,6 +717,8 @@ def _object_lines(described: ObjectDescription) -> Iterator[str]:
 
 def _note(one: MethodDescription | PropertyDescription) -> str:
     note = _first_line(one.doc)
+    if isinstance(one, MethodDescription) and one.is_command:
+        note = f"{note} [command]".strip()
     return f"{note} [concurrent]".strip() if one.concurrent else note
 
 

@@ -15,13 +15,14 @@ from one_liner.rpc.job import Job
 from one_liner.rpc.lanes import Lane
 from one_liner.rpc.lease import Leases
 from one_liner.rpc.named import NamedCalls
-from one_liner.rpc.permission import Permission, Role
+from one_liner.rpc.permission import JOB_WORDS, Permission, Role
 from one_liner.rpc.rules import RuleBook
 from one_liner.rpc.sessions import Sessions
 from one_liner.wire.codec import Codec
 from one_liner.wire.messages import Kind, Request
 
 Control = Callable[..., Any]
+WasSet = Callable[[Target, Any, str], None]
 
 
 class Dispatcher:
@@ -36,6 +37,8 @@ class Dispatcher:
         sessions: who the clients are.
         controls: what the server itself can be asked, by word; each takes the path, the trail of servers that the
             request has passed, the client, and keyword arguments.
+        was_set: is told of every property that was set, in its lane: the value, and by whom.
+        object_of_job: the object that a job of this server is about; None for one that is not known.
         codec: reads the bodies of requests.
         clock: the server's clock.
     """
@@ -50,6 +53,8 @@ class Dispatcher:
         leases: Leases,
         sessions: Sessions,
         controls: Mapping[str, Control],
+        was_set: WasSet,
+        object_of_job: Callable[[str], str | None],
         codec: Codec,
         clock: Clock,
     ) -> None:
@@ -61,6 +66,7 @@ class Dispatcher:
         self._leases = leases
         self._sessions = sessions
         self._controls = controls
+        self._was_set, self._object_of_job = was_set, object_of_job
         self._codec = codec
         self._readers: dict[int, Callable[[Request, bytes, float], Job]] = {
             Kind.CALL: self._call,
@@ -108,6 +114,10 @@ class Dispatcher:
             word, arguments = self._parts(request, (str, dict))
             if word == "take_lease" and arguments.get("force"):
                 word = "take_lease_by_force"
+            elif word == "submit":
+                kind, read_only = Kind.CALL, self._rules.only_reads(f"{path}.{arguments.get('attr_name', '')}")
+            elif word in JOB_WORDS:
+                path = self._object_of_job(path) or path
             if isinstance(arguments.get("obj_name"), str):
                 obj_name = arguments["obj_name"]
         elif kind == Kind.CALL_NAMED:
@@ -180,6 +190,7 @@ class Dispatcher:
         def act() -> None:
             self._check_lease(target, request.client, self._clock.now())
             self._exposure.write(target, value)
+            self._was_set(target, value, self._sessions.name_of(request.client))
 
         return self._job(request, peer, target.where, target.lane, act)
 

@@ -22,6 +22,8 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, M
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
 
+from one_liner.commands.job import unwatched_job
+from one_liner.commands.parameter import Shape
 from one_liner.errors import (
     BadArgumentsError,
     ConfigurationError,
@@ -94,6 +96,7 @@ class Target(NamedTuple):
         direct: `name` is a method of the owner's type: nothing has to be found out when it is called.
         touches: every served object on the way, the target's own last, as far as it can be seen without running code.
         is_property: `name` is a property or a plain value, which a call without arguments reads.
+        command: how it is called, where it asks for the job that it is run as; None where it does not.
     """
 
     owner: Any
@@ -104,6 +107,7 @@ class Target(NamedTuple):
     direct: bool = False
     touches: tuple[Touched, ...] = ()
     is_property: bool = False
+    command: Shape | None = None
 
 
 # --- what is served --------------------------------------------------------------------------------------------------
@@ -287,7 +291,8 @@ class Exposure:
         if not steps:
             lane = None if entry.beside is True else entry.lane
             touches = (Touched(entry.lane, (root,), ""),)
-            return known.setdefault((path, attr_name), Target(entry.obj, "", lane, whole, direct=True, touches=touches))
+            target = Target(entry.obj, "", lane, whole, direct=True, touches=touches, command=_command(entry.obj))
+            return known.setdefault((path, attr_name), target)
         target, seen = self._walk(entry, whole, steps)
         if seen is not None and len(seen) == len(steps) - 1:
             if seen:
@@ -335,7 +340,8 @@ class Exposure:
         own = found.value is MISSING or (is_module(owner) and is_function(carrier))
         direct = own and found.kind == "method"
         reads = found.kind == "property"
-        return Target(owner, name, _lane(home, steps), whole, (), direct, touches, reads), direct or reads
+        command = _command(bound_callable(owner, found)) if direct else None
+        return Target(owner, name, _lane(home, steps), whole, (), direct, touches, reads, command), direct or reads
 
     def _member(self, owner: Any, step: str, whole: str, index: int) -> Member | None:
         """The member, or None where only the object itself can tell whether it has one."""
@@ -411,6 +417,8 @@ class Exposure:
             UnknownAttributeError: there is no such attribute (any more).
             Exception: whatever the function raised, untouched.
         """
+        if target.command is not None:
+            args, kwargs = _with_unwatched_job(target.command, target, args, kwargs)
         if not target.direct:
             func = self._func(target)
         elif target.name:
@@ -425,8 +433,35 @@ class Exposure:
             reason = _misfit(func, args, kwargs, error)
             if reason is None:
                 raise
-            raise BadArgumentsError(f"{_shown(target.where)}{reason}") from error
+            shape = _command(func)
+            if shape is None or target.direct:
+                raise BadArgumentsError(f"{_shown(target.where)}{reason}") from error
+            given, given_by_name = _with_unwatched_job(shape, target, args, kwargs)
+            result = func(*given, **given_by_name)
         return _run(result) if hasattr(type(result), "__await__") else result
+
+    def visible_function(self, target: Target) -> Any:
+        """What a call of the target would call, as far as that can be seen without running any of the object's code.
+
+        Returns:
+            A function; whatever else stands there; or None where only the object's own code can tell.
+        """
+        if not target.name:
+            return target.owner
+        found = None if target.steps else member(target.owner, target.name)
+        if found is None or found.kind == "property":
+            return None
+        return bound_callable(target.owner, found) if found.value is MISSING else found.value
+
+    def function(self, target: Target) -> Any:
+        """What a call of the target calls. Runs the object's code, and belongs into its lane.
+
+        Raises:
+            UnknownAttributeError: there is no such attribute (any more).
+        """
+        if not target.direct:
+            return self._func(target)
+        return self._attribute(target.owner, target) if target.name else target.owner
 
     def _func(self, target: Target) -> Any:
         """What is to be called, where it may turn out to belong to another object than its name says."""
@@ -702,6 +737,24 @@ def _was_entered(func: Any, error: TypeError) -> bool:
             return True
         frame = frame.tb_next
     return False
+
+
+def _command(func: Any) -> Shape | None:
+    """The shape of a function that asks for its job; None for any other."""
+    shape = Shape.of(func)
+    return None if shape.job is None else shape
+
+
+def _with_unwatched_job(
+    shape: Shape, target: Target, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """The arguments of a function that asks for a job, and is simply called.
+
+    Raises:
+        BadArgumentsError: the caller's do not fit.
+    """
+    shape.check(_shown(target.where), args, kwargs)
+    return shape.with_job(unwatched_job(target.where), args, kwargs)
 
 
 def _read_instead(target: Target, value: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -36,7 +36,15 @@ _PRIMITIVES = (
     type(None), bool, int, float, complex, str, bytes, bytearray, memoryview,
     list, tuple, dict, set, frozenset, range,
 )  # fmt: skip
-_OWN_MACHINERY = ("one_liner.server", "one_liner.client", "one_liner.rpc.", "one_liner.streams", "one_liner.transport")
+_OWN_MACHINERY = (
+    "one_liner.server",
+    "one_liner.client",
+    "one_liner.rpc.",
+    "one_liner.streams",
+    "one_liner.transport",
+    "one_liner.commands.",
+    "one_liner.events.",
+)
 _ROUTINES = (
     types.FunctionType,
     types.MethodType,

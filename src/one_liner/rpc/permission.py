@@ -72,6 +72,18 @@ ROLE_OF_WORD: Final[dict[str, Role]] = {
     "version": Role.READ,
     "trace": Role.READ,
     "leases": Role.READ,
+    "jobs": Role.READ,
+    "job": Role.READ,
+    "job_result": Role.READ,
+    "job_log": Role.READ,
+    "events": Role.READ,
+    "missed_emergencies": Role.READ,
+    "submit": Role.CONTROL,
+    "cancel_job": Role.CONTROL,
+    "pause_job": Role.CONTROL,
+    "resume_job": Role.CONTROL,
+    "observe": Role.ADMIN,
+    "unobserve": Role.ADMIN,
     "holds_lease": Role.READ,
     "take_lease": Role.CONTROL,
     "give_lease_back": Role.CONTROL,
@@ -81,7 +93,10 @@ ROLE_OF_WORD: Final[dict[str, Role]] = {
     "add_stream": Role.ADMIN,
     "remove_stream": Role.ADMIN,
 }
-"""By what a server is asked to do."""
+"""By what a server is asked to do. To submit a job is to call, and is looked at as a call."""
+
+JOB_WORDS: Final = frozenset({"cancel_job", "pause_job", "resume_job"})
+"""Those that act on the object of a job, and name the job."""
 
 _ACTS_ON_A_NAME: Final = frozenset((Kind.CALL, Kind.GET, Kind.SET, Kind.CALL_NAMED))
 

@@ -435,7 +435,10 @@ class RpcServer:
             except BaseException:
                 _log.exception("%s, called for %s, raised", target.where, who)
 
-        job = Job(None, 0, target.where, who, target.lane, act)
+        self.employ(Job(None, 0, target.where, who, target.lane, act))
+
+    def employ(self, job: Job) -> None:
+        """Have a job that nobody waits for carried out, now or when its lane is free. From any thread."""
         self._workshop.perform(job)
 
     def drop_calls(self, client: int) -> None:

@@ -16,10 +16,8 @@ from one_liner.rpc.exposure import Exposure
 from one_liner.rpc.lease import WHOLE_SERVER, Lease, Leases
 from one_liner.rpc.rules import RuleBook
 from one_liner.rpc.sessions import Sessions
+from one_liner.rpc.vigil import ROUND_S, Vigil
 
-_ROUND_S = 0.1
-_STALL_S = 5 * _ROUND_S
-_GRACE_S = 1.0
 _log = logging.getLogger("one_liner.rpc.warden")
 
 
@@ -122,15 +120,9 @@ class Warden:
         return self._sessions.lives(client, self._clock.now())
 
     def _run(self) -> None:
-        last = self._clock.now()
-        blind_until = last
-        while not self._stopping.wait(_ROUND_S):
-            now = self._clock.now()
-            if now - last > _STALL_S:
-                # This process stood still, and so did whoever takes the heartbeats: they are waiting to be read.
-                blind_until = now + _GRACE_S
-            last = now
-            if now < blind_until:
+        vigil = Vigil(self._clock.now())
+        while not self._stopping.wait(ROUND_S):
+            if not vigil.sees(self._clock.now()):
                 continue
             ended = self._leases.end_those_of_the_dead(self._lives)
             for client in {lease.client for lease in ended}:

@@ -16,7 +16,8 @@ import zmq
 
 from one_liner.clock import Clock
 from one_liner.errors import ClosedError
-from one_liner.streams.registry import OWN, Stream, StreamKind, StreamRegistry
+from one_liner.streams.configuration import OWN
+from one_liner.streams.registry import Stream, StreamKind, StreamRegistry
 from one_liner.transport.fanout import Fanout, Publisher
 from one_liner.transport.sockets import Context, Doorbell
 from one_liner.wire.codec import Codec

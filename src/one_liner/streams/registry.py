@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from one_liner.clock import Clock
 from one_liner.errors import ConfigurationError, OneLinerError, UnknownStreamError
-from one_liner.streams.configuration import StreamConfiguration, StreamConfigurations
+from one_liner.streams.configuration import OWN, StreamConfiguration, StreamConfigurations
 from one_liner.streams.ledger import SourceLedger
 from one_liner.streams.sources import Source
 from one_liner.streams.timing import Timing
@@ -25,8 +25,6 @@ from one_liner.wire.serializers import Serializer
 
 _FAILURE: Final = int(Kind.FAILURE)
 MAX_NAME: Final = 200
-OWN: Final = ":"
-"""In front of the names of those streams that a server publishes about itself."""
 _MAX_REMEMBERED: Final = 10_000  # names of removed streams; clients may make them up
 Send = Callable[[list[Buffer]], bool]
 
@@ -313,8 +311,9 @@ class StreamRegistry:
         return tuple(self._by_frequency)
 
     def configurations(self) -> StreamConfigurations:
-        """What can be said of all of them now."""
-        return StreamConfigurations({stream.name: stream.configuration() for stream in self.all()})
+        """What can be said now of all but the server's own."""
+        shown = [stream for stream in self.all() if not stream.name.startswith(OWN)]
+        return StreamConfigurations({stream.name: stream.configuration() for stream in shown})
 
     def all(self) -> list[Stream]:
         """All streams, in the order they were added."""

@@ -1,0 +1,377 @@
+"""A job, as a client has it: to be watched, waited for, paused and cancelled."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Generator, Iterator
+from threading import Condition
+from typing import Any, Final
+
+from one_liner.callbacks import Callback
+from one_liner.clock import SYSTEM_CLOCK
+from one_liner.commands.follower import JobFollower
+from one_liner.commands.info import JobInfo, Progress, error_of_job
+from one_liner.commands.state import JobState
+from one_liner.config import check_timeout
+from one_liner.errors import (
+    CallTimeoutError,
+    JobLostError,
+    LimitError,
+    OneLinerError,
+    RouterDownError,
+    TransportError,
+    UnknownJobError,
+)
+
+_FIRST_PAUSE_S: Final = 0.02
+_SLICE_S: Final = 0.1
+_NOTHING: Final = object()
+
+
+class JobHandle:
+    """One job of a server. May be used from any thread, by any client, and made anew from the id.
+
+    What becomes of the job comes by itself; now and then the server is asked as well, in case that got lost. Throwing
+    the handle away does nothing to the job.
+
+    Args:
+        info: what is known of it.
+        follower: what all handles of this client share.
+        keep: closes callbacks together with the client.
+    """
+
+    def __init__(self, info: JobInfo, follower: JobFollower, keep: Callable[[Callback[Any]], Callback[Any]]) -> None:
+        self._info = info
+        self._follower, self._keep = follower, keep
+        self._changed = Condition()
+        self._result: Any = _NOTHING
+        self._wakers: list[Callable[[], None]] = []
+        follower.follow(self)
+
+    # --- what is known -----------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """Its name; with it `client.job(id)` finds it again, from any client."""
+        return self._info.id
+
+    @property
+    def command(self) -> str:
+        """What it does: `stage.scan`."""
+        return self._info.command
+
+    @property
+    def info(self) -> JobInfo:
+        """All that is known of it here; the server is not asked."""
+        return self._info
+
+    @property
+    def state(self) -> JobState:
+        """Where it stands: pending, running, paused, succeeded, failed or cancelled (also a str)."""
+        return self._info.state
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come: fraction, message, data."""
+        return self._info.progress
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._info.state.ended
+
+    def refresh(self) -> JobInfo:
+        """Ask the server. Raises `UnknownJobError`, `JobLostError`, and as `RouterClient.call`."""
+        self.heard(self._follower.ask(self.id))
+        return self._info
+
+    def log(self) -> list[str]:
+        """What it has logged so far; of much, the last lines. Asks the server."""
+        return list(self._follower.control(self.id, "job_log"))
+
+    # --- waiting -----------------------------------------------------------------------------------------------------
+
+    def wait(self, timeout_s: float | None = None) -> JobState:
+        """Wait until it has ended, however that was.
+
+        Args:
+            timeout_s: how long, in s; None as long as its server lives.
+
+        Raises:
+            CallTimeoutError: it has not ended yet, and goes on; also a `TimeoutError`.
+            JobLostError: its server was restarted; it may or may not have run to its end.
+            UnknownJobError: it ended long ago, and nothing of that is kept any more.
+            ServerLostError, RouterDownError, ClosedError: nobody can say how it is; it may go on.
+        """
+        limit_s = check_timeout(timeout_s)
+        deadline = math.inf if limit_s is None else SYSTEM_CLOCK.now() + limit_s
+        pause_s = _FIRST_PAUSE_S
+        while not self.done:
+            remaining_s = deadline - SYSTEM_CLOCK.now()
+            if remaining_s <= 0:
+                raise CallTimeoutError(f"{self._title} is {self.state} after {limit_s:g} s, and goes on", id=self.id)
+            with self._changed:
+                if self._changed.wait_for(lambda: self.done, min(pause_s, remaining_s)):
+                    break
+            self._look()
+            pause_s = min(2 * pause_s, self._follower.heartbeat_s)
+        return self.state
+
+    def result(self, timeout_s: float | None = None) -> Any:
+        """Wait for what it gives.
+
+        Args:
+            timeout_s: how long, in s; None as long as its server lives.
+
+        Raises:
+            RemoteError: its function raised. Also an exception of the builtin type that it raised.
+            JobCancelledError: it was cancelled.
+            JobTimeoutError: the time that it was given is up; also a `TimeoutError`.
+            CallTimeoutError, JobLostError, …: as `wait`.
+        """
+        error = self.exception(timeout_s)
+        if error is not None:
+            raise error
+        if self._result is _NOTHING:
+            try:
+                self._result = self._follower.control(self.id, "job_result")
+            except TransportError as trouble:
+                raise self._lost(trouble) from None
+        return self._result
+
+    def exception(self, timeout_s: float | None = None) -> OneLinerError | None:
+        """Wait until it has ended. Gives what `result` raises for that; None if it succeeded. Raises as `wait`."""
+        self.wait(timeout_s)
+        return None if self.state is JobState.SUCCEEDED else error_of_job(self._info)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Any:
+        """As `result`, without a thread that waits; to end this does not end the job."""
+        import asyncio
+
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(ended.set)
+
+        with self._changed:
+            self._wakers.append(wake)
+        try:
+            pause_s = _FIRST_PAUSE_S
+            while not self.done:
+                try:
+                    await asyncio.wait_for(ended.wait(), pause_s)
+                except TimeoutError:
+                    await asyncio.to_thread(self._look)
+                pause_s = min(2 * pause_s, self._follower.heartbeat_s)
+        finally:
+            with self._changed:
+                self._wakers.remove(wake)
+        return await asyncio.to_thread(self.result)
+
+    def updates(self, timeout_s: float | None = None) -> Iterator[JobInfo]:
+        """What becomes of it, from now to its end: `for info in job.updates(): print(info.progress)`.
+
+        Whoever is slow gets the newest.
+
+        Args:
+            timeout_s: how long to wait for the next one; None as long as its server lives.
+
+        Raises:
+            CallTimeoutError: nothing has become of it in time. And as `wait`.
+        """
+        limit_s = check_timeout(timeout_s)
+        info = self._info
+        yield info
+        while not info.state.ended:
+            info = self._next_after(info, math.inf if limit_s is None else SYSTEM_CLOCK.now() + limit_s)
+            yield info
+
+    # --- callbacks ---------------------------------------------------------------------------------------------------
+
+    def on_progress(self, callback: Callable[[Progress], Any]) -> Callback[Any]:
+        """Call a function with the progress, now and whenever something has changed, on a thread of its own.
+
+        A slow function is called with the newest. It ends with the job; close what is returned to end it before.
+        """
+        return self._call_with_changes(callback, lambda info: info.progress)
+
+    def on_update(self, callback: Callable[[JobInfo], Any]) -> Callback[Any]:
+        """The same with everything that is known of the job, whenever anything of it has changed."""
+        return self._call_with_changes(callback, lambda info: info)
+
+    def on_done(self, callback: Callable[[JobHandle], Any]) -> Callback[Any]:
+        """Call a function with this handle once the job has ended, or is lost, on a thread of its own."""
+        stopped, called = Condition(), [False]
+
+        def next_item() -> JobHandle:
+            if called[0]:
+                raise StopIteration
+            called[0] = True
+            while not stop[0]:
+                try:
+                    self.wait(_SLICE_S)
+                except CallTimeoutError:
+                    continue
+                except (JobLostError, UnknownJobError):
+                    return self
+                except OneLinerError:
+                    with stopped:  # The server may come back.
+                        stopped.wait_for(lambda: stop[0], self._follower.heartbeat_s)
+                    continue
+                return self
+            raise StopIteration
+
+        stop = [False]
+
+        def wake() -> None:
+            with stopped:
+                stop[0] = True
+                stopped.notify()
+
+        return self._keep(Callback(f"end of {self.id}", callback, next_item, wake))
+
+    # --- steering ----------------------------------------------------------------------------------------------------
+
+    def cancel(self) -> bool:
+        """Have it end: at once if it waits for its object, at its next check point if it runs.
+
+        A function without check points runs to its end. `wait` or `result` tell how it ended.
+
+        Returns:
+            False when it had ended before.
+
+        Raises:
+            LeasedError, RefusedError: others may, we may not. And as `refresh`.
+        """
+        return bool(self._steer("cancel_job"))
+
+    def pause(self) -> None:
+        """Have it wait at its next check point. It keeps its object: calls wait, urgent ones do not.
+
+        Raises:
+            JobStateError: it does not run, or is about to end. And as `cancel`.
+        """
+        self._steer("pause_job")
+
+    def resume(self) -> None:
+        """Have it go on. Raises as `pause`."""
+        self._steer("resume_job")
+
+    # --- showing -----------------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return f"<{self._title}: {self.state}{f', {self.progress}' if str(self.progress) else ''}>"
+
+    def _repr_html_(self) -> str:
+        """A bar for notebooks, as it stands now; `show` keeps it moving."""
+        fraction = 1.0 if self.state is JobState.SUCCEEDED else self.progress.fraction
+        value = "" if fraction is None and not self.done else f' value="{fraction or 0.0:.4f}"'
+        text = html.escape(" ".join(part for part in (str(self.progress), self.info.reason) if part))
+        return (
+            f'<div><code>{html.escape(self.command)}</code> <progress max="1"{value}></progress> '
+            f"{html.escape(self.state.value)} {text}</div>"
+        )
+
+    def show(self) -> JobState:
+        """Show a bar that moves, in a terminal or a notebook, until it has ended. Ctrl-C ends the bar, not the job.
+
+        Raises:
+            MissingExtraError: in a terminal it takes `pip install "one_liner[cli]"`. And as `wait`.
+        """
+        from one_liner.commands.bar import show
+
+        return show(self)
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def heard(self, info: JobInfo) -> None:
+        """Something has become of it; called by whoever receives that."""
+        with self._changed:
+            if info.revision < self._info.revision:
+                return  # It was overtaken on the way.
+            self._info = info
+            self._changed.notify_all()
+            wakers = list(self._wakers) if info.state.ended else []
+        for wake in wakers:
+            wake()
+
+    @property
+    def _title(self) -> str:
+        return f"job {self.id} ({self.command})"
+
+    def _look(self) -> None:
+        """Ask the server, in case an update was lost."""
+        try:
+            self.refresh()
+        except (CallTimeoutError, LimitError):
+            return  # It is busy, and says nothing about the job.
+        except (JobLostError, RouterDownError):
+            raise
+        except TransportError as error:
+            raise self._lost(error) from None
+
+    def _lost(self, error: TransportError) -> TransportError:
+        """The same error, which says what that means for the job."""
+        reason = error.message.partition("; the call may")[0].partition("; nothing was sent")[0]
+        return type(error)(
+            f"{self._title} may or may not run to its end: {reason}; if its server lives, client.job({self.id!r}) "
+            "finds it again",
+            **error.details,
+        )
+
+    def _steer(self, word: str) -> Any:
+        answer = self._follower.control(self.id, word)
+        self._look()
+        return answer
+
+    def _next_after(self, seen: JobInfo, deadline: float) -> JobInfo:
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._info.revision != seen.revision, min(pause_s, max(0.0, deadline - SYSTEM_CLOCK.now()))
+                )
+                if self._info.revision != seen.revision:
+                    return self._info
+            if SYSTEM_CLOCK.now() >= deadline:
+                raise CallTimeoutError(f"nothing has become of {self._title} in time", id=self.id)
+            self._look()
+            pause_s = min(2 * pause_s, self._follower.heartbeat_s)
+
+    def _call_with_changes(self, callback: Callable[[Any], Any], of: Callable[[JobInfo], Any]) -> Callback[Any]:
+        stop = [False]
+        revision = [-1]
+
+        def next_item() -> Any:
+            while not stop[0]:
+                with self._changed:
+                    info = self._info
+                    if info.revision != revision[0]:
+                        revision[0] = info.revision
+                        return of(info)
+                    if info.state.ended:
+                        break
+                    if self._changed.wait_for(
+                        lambda: stop[0] or self._info.revision != info.revision,  # noqa: B023
+                        self._follower.heartbeat_s,
+                    ):
+                        continue
+                try:
+                    self._look()
+                except (JobLostError, UnknownJobError):
+                    break
+                except OneLinerError:
+                    continue  # The server may come back.
+            raise StopIteration
+
+        def wake() -> None:
+            with self._changed:
+                stop[0] = True
+                self._changed.notify_all()
+
+        return self._keep(Callback(f"progress of {self.id}", callback, next_item, wake))
