@@ -112,6 +112,8 @@ def _dispatcher() -> Dispatcher:
         leases=leases,
         sessions=Sessions(),
         controls={"describe": lambda path, **_: None, "take_lease": lambda path, **_: None},
+        was_set=lambda target, value, who: None,
+        object_of_job=lambda job_id: None,
         codec=CODEC,
         clock=SYSTEM_CLOCK,
     )
