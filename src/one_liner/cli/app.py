@@ -12,9 +12,12 @@ from typer.main import get_command
 
 from one_liner.cli.call import call, get_attribute, set_attribute
 from one_liner.cli.demo.command import demo
+from one_liner.cli.events import events
+from one_liner.cli.jobs import jobs
 from one_liner.cli.keys import keys_app
 from one_liner.cli.ledger import ledger
 from one_liner.cli.listing import ls
+from one_liner.cli.run import run as run_command
 from one_liner.cli.serve.command import serve
 from one_liner.cli.state import leases, running
 from one_liner.cli.switch import disable, enable
@@ -45,6 +48,9 @@ app.command()(ls)
 app.command(context_settings=_WITH_DASHES)(call)
 app.command("get")(get_attribute)
 app.command("set", context_settings=_WITH_DASHES)(set_attribute)
+app.command("run", context_settings=_WITH_DASHES)(run_command)
+app.command()(jobs)
+app.command()(events)
 app.command()(watch)
 app.command()(enable)
 app.command()(disable)

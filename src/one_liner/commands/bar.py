@@ -25,6 +25,9 @@ class Shown(Protocol):
     def updates(self) -> Iterator[JobInfo]:
         """What becomes of it."""
 
+    def log(self) -> list[str]:
+        """What it has logged."""
+
 
 def show(job: Shown) -> JobState:
     """Show a job until it has ended.
@@ -35,7 +38,7 @@ def show(job: Shown) -> JobState:
     display = _notebook_display()
     try:
         if display is None:
-            _show_in_terminal(job)
+            show_in_terminal(job)
         else:
             _show_in_notebook(job, display)
     except KeyboardInterrupt:
@@ -60,16 +63,31 @@ def _show_in_notebook(job: Shown, display: Any) -> None:
         shown.update(job)
 
 
-def _show_in_terminal(job: Shown) -> None:
+def show_in_terminal(job: Shown, *, on_stderr: bool = False) -> None:
+    """Show a bar until the job has ended, and above it the lines that it logs.
+
+    Args:
+        job: the job.
+        on_stderr: where standard output is for the result.
+
+    Raises:
+        MissingExtraError: rich is not installed. And as `JobHandle.wait`.
+    """
     try:
+        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
     except ImportError as error:
         raise MissingExtraError('a bar in the terminal needs: pip install "one_liner[cli]"') from error
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
-    with Progress(*columns) as bar:
+    lines = 0
+    with Progress(*columns, console=Console(stderr=on_stderr)) as bar:
         task = bar.add_task(job.command, total=None, note="")
         for info in job.updates():
-            bar.update(task, note=_note(info), **_extent(info))
+            bar.update(task, note=note(info), **_extent(info))
+            if info.lines > lines:
+                for line in job.log()[lines - info.lines :]:
+                    bar.console.print(line, markup=False, highlight=False)
+                lines = info.lines
 
 
 def _extent(info: JobInfo) -> dict[str, Any]:
@@ -79,6 +97,7 @@ def _extent(info: JobInfo) -> dict[str, Any]:
     return {"total": None} if fraction is None else {"total": 1.0, "completed": fraction}
 
 
-def _note(info: JobInfo) -> str:
+def note(info: JobInfo) -> str:
+    """How a job stands, in a few words."""
     state = "" if info.state is JobState.RUNNING else info.state.value
     return " ".join(part for part in (state, str(info.progress), info.reason) if part)
