@@ -319,6 +319,12 @@ def test_jobs_of_one_object_run_one_after_the_other(ann: RouterClient, stage: St
     assert [job.result(PATIENCE_S) for job in jobs] == [list(range(index)) for index in range(1, 5)]
 
 
+def test_whoever_has_a_result_finds_the_object_free(ann: RouterClient) -> None:
+    for _ in range(50):
+        ann.submit("stage", "position").result(PATIENCE_S)
+        assert ann.call("stage", "position", if_busy="refuse") == 1.5
+
+
 def test_an_object_with_its_own_thread_runs_jobs_there(stage: Stage) -> None:
     with RouterServer(rpc_port=0, broadcast_port=0) as server:
         server.add_instance("stage", stage, own_thread=True)

@@ -37,7 +37,7 @@ from one_liner.rpc.exposure import Exposure, Target
 from one_liner.rpc.job import Job as Errand
 from one_liner.rpc.sessions import Sessions
 from one_liner.rpc.vigil import ROUND_S, Vigil
-from one_liner.wire.codec import Codec
+from one_liner.wire.codec import Buffer, Codec
 from one_liner.wire.faults import fault_of
 
 MAX_ENTRIES: Final = 1000
@@ -51,15 +51,39 @@ _log = logging.getLogger("one_liner.commands.desk")
 
 Ended = Callable[[JobInfo], Any]
 Act = Callable[[Job], Any]
+TellEnd = Callable[[], None]
 
 
-class _Run:
-    """A job that has not ended: what it is about, and how it is known to the lane of its object."""
+class _Run(Errand):
+    """A job on its way through its object's lane.
 
-    __slots__ = ("errand", "on_done", "steering", "target")
+    Args:
+        steering: what is known of it.
+        target: what it acts on; None for a function of the application.
+        carry_out: runs it, and gives what then tells how it ended.
+        on_done: wants to know that it has ended.
+    """
 
-    def __init__(self, steering: Steering, errand: Errand, target: Target | None, on_done: Ended | None) -> None:
-        self.steering, self.errand, self.target, self.on_done = steering, errand, target, on_done
+    __slots__ = ("_carry_out", "_tell_end", "on_done", "steering", "target")
+
+    def __init__(
+        self, steering: Steering, target: Target | None, carry_out: Callable[[], TellEnd], on_done: Ended | None
+    ) -> None:
+        record = steering.record
+        lane = None if target is None else target.lane
+        super().__init__(None, 0, record.command, record.who, lane, lambda: None, record.client)
+        self.steering, self.target, self.on_done = steering, target, on_done
+        self._carry_out = carry_out
+        self._tell_end: TellEnd = lambda: None
+
+    def perform(self, codec: Codec, clock: Clock) -> list[Buffer]:
+        """Run it. Never raises; there is no answer, because nobody asked."""
+        self._tell_end = self._carry_out()
+        return []
+
+    def over(self) -> None:
+        """Tell how it ended, now that its object is free: whoever hears of it may want to use that at once."""
+        self._tell_end()
 
 
 class CommandDesk:
@@ -204,17 +228,14 @@ class CommandDesk:
 
     def _accept(self, record: JobRecord, act: Act, target: Target | None, on_done: Ended | None) -> JobInfo:
         steering = Steering(record, self._clock, self._tell)
-        lane = None if target is None else target.lane
-        errand = Errand(
-            None, 0, record.command, record.who, lane, lambda: self._carry_out(steering, act), client=record.client
-        )
-        errand.since = self._clock.now()
+        run = _Run(steering, target, lambda: self._carry_out(steering, act), on_done)
+        run.since = self._clock.now()
         with self._lock:
-            self._runs[record.id] = _Run(steering, errand, target, on_done)
+            self._runs[record.id] = run
         steering.announce()
         accepted = steering.info()
         self._have_clerk()
-        self._perform(errand)
+        self._perform(run)
         return accepted
 
     # --- asking ------------------------------------------------------------------------------------------------------
@@ -261,8 +282,8 @@ class CommandDesk:
         """The jobs that run or wait, as `where`, `who` and `for_s`."""
         now = self._clock.now()
         with self._lock:
-            errands = [run.errand for run in self._runs.values()]
-        return [{"where": one.where, "who": one.who, "for_s": now - one.since} for one in errands]
+            runs = list(self._runs.values())
+        return [{"where": run.where, "who": run.who, "for_s": now - run.since} for run in runs]
 
     def _find(self, job_id: str) -> Steering:
         with self._lock:
@@ -334,7 +355,7 @@ class CommandDesk:
     def _withdraw(self, job_id: str) -> None:
         """Take a job that waits out of its lane. One that is about to run finds out by itself."""
         run = self._runs.get(job_id)
-        if run is not None and run.errand.lane is not None and run.errand.lane.withdraw(run.errand):
+        if run is not None and run.lane is not None and run.lane.withdraw(run):
             self._end(run.steering, JobCancelled())
 
     # --- running -----------------------------------------------------------------------------------------------------
@@ -348,11 +369,10 @@ class CommandDesk:
         given, given_by_name = shape.with_job(job, args, kwargs)
         return self._exposure.call(target._replace(command=None), given, given_by_name)
 
-    def _carry_out(self, steering: Steering, act: Act) -> None:
-        """Run a job, in its lane. Never raises."""
+    def _carry_out(self, steering: Steering, act: Act) -> TellEnd:
+        """Run a job, in its lane. Never raises. Gives what tells how it ended."""
         if not steering.begin():
-            self._end(steering, JobCancelled())
-            return
+            return lambda: self._end(steering, JobCancelled())
         job = Job(steering, self._codec)
         try:
             body, buffers = self._codec.encode(finished(act(job), job))
@@ -360,9 +380,9 @@ class CommandDesk:
             result = Result(bytes(body), tuple(bytes(buffer) for buffer in buffers))
         except BaseException as error:
             # Not only Exception: a driver that calls sys.exit must not take a thread of the server with it.
-            self._end(steering, error)
-        else:
-            steering.succeed(result)
+            raised = error
+            return lambda: self._end(steering, raised)
+        return lambda: steering.succeed(result)
 
     def _end(self, steering: Steering, error: BaseException) -> None:
         record = steering.record

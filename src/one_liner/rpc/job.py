@@ -61,6 +61,9 @@ class Job:
             # Not only Exception: a driver that calls sys.exit must not take a thread of the server with it.
             return error_reply(self.id, error, codec, clock, self.where)
 
+    def over(self) -> None:
+        """It is done, and its lane free again. Called only where nobody waits for the answer."""
+
 
 def error_reply(
     request_id: int, error: BaseException, codec: Codec, clock: Clock, where: str = "", kind: Kind = Kind.ERROR

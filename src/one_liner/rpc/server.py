@@ -474,6 +474,7 @@ class RpcServer:
         """Have the leader send an answer that was made elsewhere."""
         peer = job.peer
         if peer is None:
+            job.over()
             return
 
         def send() -> None:
