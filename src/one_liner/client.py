@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Event as Flag
 from threading import Lock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeVar, cast, overload
 
 from one_liner.callbacks import Callback, Changes
 from one_liner.clock import SYSTEM_CLOCK
@@ -70,6 +70,20 @@ _CLIENTS_TIMEOUT: Final = "default"
 _SLICE_S: Final = 0.1
 _SETTLE_S: Final = 0.005
 """libzmq's publishers look at new subscriptions every 3 million processor ticks at the latest, about 1 ms."""
+
+
+class Parts(NamedTuple):
+    """What a client is made of, for faces of this library that wait in another way.
+
+    Attributes:
+        link: knows whether the server lives.
+        rpc: makes calls.
+        subscription: the stream of this name; raises `UnknownStreamError` if it was not configured.
+    """
+
+    link: Link
+    rpc: RpcClient
+    subscription: Callable[[str], Subscription]
 
 
 class RouterClient:
@@ -791,6 +805,10 @@ class RouterClient:
         )
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def parts(self) -> Parts:
+        """What this client is made of; for other faces of the library, which only wait in another way."""
+        return Parts(self._link, self._rpc, self._subscription)
 
     def _control(self, path: str, word: str, **arguments: Any) -> Any:
         return self._rpc.ask(Kind.CONTROL, _text(path), [word, arguments])[1]

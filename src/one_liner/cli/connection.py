@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import re
 from enum import Enum
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
+from one_liner.address import DEFAULT_HOST, Address
 from one_liner.client import RouterClient
-from one_liner.errors import ConfigurationError, TransportError
+from one_liner.errors import TransportError
 
-DEFAULT_PORT = "5555"
-DEFAULT_SERVER = "localhost"
+DEFAULT_SERVER = DEFAULT_HOST
 
 ServerOption = Annotated[
     str,
@@ -64,36 +63,6 @@ IfBusyOption = Annotated[
     IfBusy,
     typer.Option("--if-busy", help="Where another call is at work with the object: wait in line, or be refused."),
 ]
-
-
-class Address(NamedTuple):
-    """The three parts of an address, as `RouterClient` takes them."""
-
-    protocol: str
-    interface: str
-    rpc_port: str
-
-    @classmethod
-    def read(cls, text: str) -> Address:
-        """Read `host`, `host:port`, `:port`, `[::1]:port`, `tcp://host:port` or `ipc://path:port`.
-
-        Raises:
-            ConfigurationError: it is none of these.
-        """
-        protocol, separator, rest = text.rpartition("://")
-        if not separator:
-            protocol = "tcp"
-        if protocol == "tcp":
-            found = re.fullmatch(r"(\[[^\]]+\]|[^:\[\]/\s]*)(?::(\d+))?", rest)
-            if found and rest:
-                return cls(protocol, found[1].strip("[]") or DEFAULT_SERVER, found[2] or DEFAULT_PORT)
-        elif protocol == "ipc":
-            path, colon, port = rest.rpartition(":")
-            if colon and path and port:
-                return cls(protocol, path, port)
-        raise ConfigurationError(
-            f"a server is written host, host:port, tcp://host:port or ipc://path:port, not {text!r}"
-        )
 
 
 def connect(

@@ -16,13 +16,13 @@ from one_liner.clock import SYSTEM_CLOCK
 from one_liner.errors import CallTimeoutError, OneLinerError, ServerLostError, ServerRestartedError
 from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link
 from one_liner.rpc.spin import SPIN_S, Spin, cores
-from one_liner.transport.sockets import Context, open_socket, receive, send_frames
+from one_liner.transport.sockets import Context, Socket, open_socket, receive, send_frames
 from one_liner.wire.messages import Kind, Reply, Request, asked_of
 
-_SLICE_MS = 50
+SLICE_MS = 50
+LAST_ANSWER_MS = 100
+LAST_WORD_S = 0.1
 _RECONNECT_S = 1.0  # libzmq tries again after so long at most
-_LAST_ANSWER_MS = 100
-_LAST_WORD_S = 0.1
 
 
 class Channel:
@@ -46,21 +46,9 @@ class Channel:
 
     def __init__(self, context: Context, link: Link, routing_id: bytes) -> None:
         self._link = link
-        endpoint = link.endpoint
-        heartbeat_s = None if endpoint.protocol == "inproc" else link.heartbeat_s
-        self._socket = open_socket(
-            context,
-            zmq.DEALER,
-            heartbeat_s=heartbeat_s,
-            max_message_bytes=link.limits.message_bytes,
-            ipv6=endpoint.is_ipv6,
-            curve=link.curve,
-        )
-        # A request is given to a living connection or to none: nothing waits here to be carried out after we gave up.
-        self._socket.setsockopt(zmq.IMMEDIATE, 1)
-        self._socket.setsockopt(zmq.ROUTING_ID, routing_id)
+        self._socket = connect(context, link, routing_id)
         self._slice_ms = 0
-        self._set_slice(_SLICE_MS)
+        self._set_slice(SLICE_MS)
         self.session = link.session
         self._refusals = link.refusals
         self._spin = Spin(cores())
@@ -68,7 +56,6 @@ class Channel:
         self._ids = itertools.count(1)
         self._given_up: set[int] = set()
         self._away_since = math.inf
-        self._socket.connect(str(endpoint))
 
     def next_id(self) -> int:
         """The id of the next request: they count what was asked on this connection."""
@@ -121,9 +108,9 @@ class Channel:
         socket, request_id = self._socket, request.id
         ask_again = math.inf  # once the first slice has passed
         if deadline != math.inf:
-            self._set_slice(min(_SLICE_MS, self._remaining_ms(deadline)))
-        elif self._slice_ms != _SLICE_MS:
-            self._set_slice(_SLICE_MS)
+            self._set_slice(min(SLICE_MS, self._remaining_ms(deadline)))
+        elif self._slice_ms != SLICE_MS:
+            self._set_slice(SLICE_MS)
         if self._spin.pays():
             self._look_out()
         while True:
@@ -134,7 +121,7 @@ class Channel:
                     self._look_around(deadline, "was not answered")
                 except ServerLostError:
                     # A server that closes says goodbye to the link and answers each caller: who reads first is chance.
-                    if socket.poll(_LAST_ANSWER_MS):
+                    if socket.poll(LAST_ANSWER_MS):
                         continue
                     raise
                 now = SYSTEM_CLOCK.now()
@@ -159,7 +146,7 @@ class Channel:
 
     def _last_word(self, request_id: int, timeout: CallTimeoutError) -> Reply:
         """What the server says of a call that was given up: it tells waiting from running, or has just finished."""
-        deadline = SYSTEM_CLOCK.now() + _LAST_WORD_S
+        deadline = SYSTEM_CLOCK.now() + LAST_WORD_S
         while SYSTEM_CLOCK.now() < deadline:
             self._set_slice(self._remaining_ms(deadline))
             try:
@@ -186,16 +173,13 @@ class Channel:
         if trouble is not None:
             raise trouble
         if self._link.session != self.session:
-            raise ServerRestartedError(
-                f"{self._link.endpoint} was restarted during the call, which may or may not have run",
-                endpoint=str(self._link.endpoint),
-            )
+            raise restarted(self._link)
         if deadline == math.inf:
             return
         remaining_ms = self._remaining_ms(deadline)
         if SYSTEM_CLOCK.now() >= deadline:
             raise CallTimeoutError(f"the call {what} in time; {self._link.endpoint} is {self._link.state}")
-        self._set_slice(min(_SLICE_MS, remaining_ms))
+        self._set_slice(min(SLICE_MS, remaining_ms))
 
     def _check_alive(self, fate: str, sent: bool = False) -> None:
         """Give up when this connection stays away although the server answers others.
@@ -210,13 +194,8 @@ class Channel:
             self._away_since = math.inf
             return
         self._away_since = min(self._away_since, now)
-        if now - self._away_since > HEARTBEATS_TO_LOSS * link.heartbeat_s + _RECONNECT_S:
-            raise ServerLostError(
-                f"the connection of this call to {link.endpoint} broke and does not come back, while the server "
-                f"answers; {fate}. An answer of more than {link.limits.message_bytes} bytes, the limit of this client, "
-                "does that",
-                endpoint=str(link.endpoint),
-            )
+        if now - self._away_since > gone_for_good_s(link):
+            raise stays_away(link, fate)
 
     def _follow_up(self, request: Request, kind: Kind) -> bool:
         """Say something more about a request that was sent. False while there is no connection."""
@@ -230,10 +209,51 @@ class Channel:
         return True
 
     def _remaining_ms(self, deadline: float) -> int:
-        return max(1, math.ceil(min(deadline - SYSTEM_CLOCK.now(), _SLICE_MS) * 1000))
+        return max(1, math.ceil(min(deadline - SYSTEM_CLOCK.now(), SLICE_MS) * 1000))
 
     def _set_slice(self, slice_ms: int) -> None:
         if slice_ms != self._slice_ms:
             self._slice_ms = slice_ms
             self._socket.setsockopt(zmq.RCVTIMEO, slice_ms)
             self._socket.setsockopt(zmq.SNDTIMEO, slice_ms)
+
+
+def connect(context: Context, link: Link, routing_id: bytes) -> Socket:
+    """A socket for calls, which connects to where the link leads.
+
+    A request is given to a living connection or to none: nothing waits in it to be carried out after we gave up.
+    """
+    endpoint = link.endpoint
+    socket = open_socket(
+        context,
+        zmq.DEALER,
+        heartbeat_s=None if endpoint.protocol == "inproc" else link.heartbeat_s,
+        max_message_bytes=link.limits.message_bytes,
+        ipv6=endpoint.is_ipv6,
+        curve=link.curve,
+    )
+    socket.setsockopt(zmq.IMMEDIATE, 1)
+    socket.setsockopt(zmq.ROUTING_ID, routing_id)
+    socket.connect(str(endpoint))
+    return socket
+
+
+def restarted(link: Link) -> ServerRestartedError:
+    """What a caller gets whose server is another one now."""
+    return ServerRestartedError(
+        f"{link.endpoint} was restarted during the call, which may or may not have run", endpoint=str(link.endpoint)
+    )
+
+
+def gone_for_good_s(link: Link) -> float:
+    """For how long a connection may stay away while the server answers others."""
+    return HEARTBEATS_TO_LOSS * link.heartbeat_s + _RECONNECT_S
+
+
+def stays_away(link: Link, fate: str) -> ServerLostError:
+    """What a caller gets whose connection stayed away for longer than that."""
+    return ServerLostError(
+        f"the connection of this call to {link.endpoint} broke and does not come back, while the server answers; "
+        f"{fate}. An answer of more than {link.limits.message_bytes} bytes, the limit of this client, does that",
+        endpoint=str(link.endpoint),
+    )

@@ -1,4 +1,4 @@
-"""The caller's side of calls: from arguments to a result or an error, on the caller's own thread."""
+"""The caller's side of calls: from arguments to a result or an error, on the caller's own thread or as a future."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import math
 import os
 import struct
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from threading import Lock
+from typing import Any, NamedTuple, TypeVar
 
 from one_liner.clock import SYSTEM_CLOCK
 from one_liner.config import check_if_busy, check_timeout
@@ -23,11 +26,13 @@ from one_liner.errors import (
 )
 from one_liner.rpc.channel import Channel
 from one_liner.rpc.link import Link
+from one_liner.rpc.switchboard import Switchboard
 from one_liner.transport.sockets import Context
 from one_liner.wire.codec import Codec
 from one_liner.wire.faults import error_of
 from one_liner.wire.messages import Kind, Reply, Request, Stamp
 
+T = TypeVar("T")
 _RESULT = int(Kind.RESULT)
 _ARGUMENT_NAMES = {
     Kind.CALL: {1: "args", 2: "kwargs"},
@@ -38,7 +43,7 @@ _ARGUMENT_NAMES = {
 
 
 class RpcClient:
-    """Asks and waits. May be used from any number of threads at once; each call has a socket of its own.
+    """Asks and waits. May be used from any number of threads at once; each call that is waited for has its own socket.
 
     Args:
         context: the context its sockets belong to.
@@ -68,13 +73,17 @@ class RpcClient:
         self._idle: deque[Channel] = deque()
         self._numbers = itertools.count()
         self._stale = 0
+        self._switchboard: Switchboard | None = None
+        self._lock = Lock()
         self._pid = os.getpid()
         self._closed = False
 
     @property
     def stale_replies(self) -> int:
         """Replies that came after their call had given up."""
-        return self._stale + sum(channel.stale for channel in tuple(self._idle))
+        board = self._switchboard
+        many = 0 if board is None else board.stale
+        return self._stale + many + sum(channel.stale for channel in tuple(self._idle))
 
     def ask(
         self,
@@ -102,13 +111,10 @@ class RpcClient:
             OneLinerError: one of five causes: nobody answers, refused, versions differ, busy or timed out, or the
                 function raised (then also of the builtin type it raised).
         """
-        if os.getpid() != self._pid:
-            raise ForkedError("this client was made before a fork; make a new one in the child process")
         link = self._link
-        limit_s = self._timeout_s if timeout_s == "default" else check_timeout(timeout_s)
-        refuse = (self._if_busy if if_busy is None else check_if_busy(if_busy)) == "refuse"
+        limit_s, deadline = self._limits(timeout_s)
+        refuse = self._refuses(if_busy)
         body, buffers = self._encode(kind, content)
-        deadline = math.inf if limit_s is None else SYSTEM_CLOCK.now() + limit_s
         if not link.ready:
             link.wait_ready(deadline)
         channel = self._take()
@@ -121,7 +127,7 @@ class RpcClient:
             self._give_back(channel)
             if not isinstance(error, CallTimeoutError):
                 raise
-            raise _timed_out(error, kind, path, content, limit_s) from None
+            raise _Question(kind, path, content, limit_s).timed_out(error) from None
         except BaseException:
             # Ctrl-C may have come in the middle of a message.
             self._discard(channel)
@@ -129,10 +135,54 @@ class RpcClient:
         if reply.kind == _RESULT:
             self._give_back(channel)
             return reply.stamp, self._codec.decode(reply.body, reply.buffers)
-        if reply.kind != Kind.CANCELLED:
-            raise self._error(reply, channel, kind, path, content)
-        self._give_back(channel)
-        raise _timed_out(error_of(self._codec.decode(reply.body, reply.buffers)), kind, path, content, limit_s)
+        try:
+            failure = self._error(reply, _Question(kind, path, content, limit_s))
+            if isinstance(failure, AnswerLostError | MalformedError):
+                # The two ends do not agree on what was asked here: the next call has another connection.
+                channel.session = None
+        finally:
+            self._give_back(channel)
+        raise failure
+
+    def submit(
+        self,
+        kind: Kind,
+        path: str,
+        content: list[Any],
+        timeout_s: float | str | None = "default",
+        if_busy: str | None = None,
+    ) -> Future[tuple[Stamp, Any]]:
+        """As `ask`, without waiting: any number of calls at once, over one connection, and no thread for each.
+
+        Cancelling the future withdraws the call: it does not begin, if it has not.
+
+        Raises:
+            NotCarriableError: an argument cannot travel.
+            ClosedError, ForkedError: as they say. All else is raised by the future.
+        """
+        limit_s, deadline = self._limits(timeout_s)
+        refuse = self._refuses(if_busy)
+        body, buffers = self._encode(kind, content)
+        question = _Question(kind, path, content, limit_s)
+        future: Future[tuple[Stamp, Any]] = Future()
+
+        def answer(reply: Reply | OneLinerError) -> None:
+            try:
+                if isinstance(reply, CallTimeoutError):
+                    raise question.timed_out(reply)
+                if isinstance(reply, OneLinerError):
+                    raise reply
+                if reply.kind != _RESULT:
+                    raise self._error(reply, question)
+                value = self._codec.decode(reply.body, reply.buffers)
+            except Exception as error:
+                _settle(future.set_exception, error)
+            else:
+                _settle(future.set_result, (reply.stamp, value))
+
+        call = self._board().ask(kind, path, body, buffers, deadline, answer, refuse_if_busy=refuse)
+        future.add_done_callback(lambda done: call.withdraw() if done.cancelled() else None)
+        return future
 
     def here(self, stamp: Stamp) -> Stamp:
         """An instant that the server told, on our timeline."""
@@ -143,19 +193,41 @@ class RpcClient:
         self._closed = True
         while self._idle:
             self._discard(self._idle.pop())
+        with self._lock:
+            switchboard = self._switchboard
+        if switchboard is not None:
+            switchboard.close()
 
-    def _error(self, reply: Reply, channel: Channel, kind: Kind, path: str, content: list[Any]) -> OneLinerError:
+    def _limits(self, timeout_s: float | str | None) -> tuple[float | None, float]:
+        if os.getpid() != self._pid:
+            raise ForkedError("this client was made before a fork; make a new one in the child process")
+        limit_s = self._timeout_s if timeout_s == "default" else check_timeout(timeout_s)
+        return limit_s, math.inf if limit_s is None else SYSTEM_CLOCK.now() + limit_s
+
+    def _refuses(self, if_busy: str | None) -> bool:
+        return (self._if_busy if if_busy is None else check_if_busy(if_busy)) == "refuse"
+
+    def _error(self, reply: Reply, question: _Question) -> OneLinerError:
         """What the server answered in place of a result."""
-        try:
-            error = error_of(self._codec.decode(reply.body, reply.buffers))
-            if isinstance(error, AnswerLostError | MalformedError):
-                # The two ends do not agree on what was asked here: the next call has another connection.
-                channel.session = None
-        finally:
-            self._give_back(channel)
+        error = error_of(self._codec.decode(reply.body, reply.buffers))
+        if reply.kind == Kind.CANCELLED:
+            return question.timed_out(error)
         if isinstance(error, BusyError):
-            error.details["path"] = _title(kind, path, content)
+            error.details["path"] = question.title
         return error
+
+    def _board(self) -> Switchboard:
+        with self._lock:
+            if self._closed:
+                raise ClosedError(f"this client of {self._link.endpoint} is closed")
+            if self._switchboard is None:
+                self._switchboard = Switchboard(
+                    self._context, self._link, client=self._client, routing_id=self._routing_id
+                )
+            return self._switchboard
+
+    def _routing_id(self) -> bytes:
+        return b"c" + struct.pack("<QI", self._client, next(self._numbers) & 0xFFFFFFFF)
 
     def _encode(self, kind: Kind, content: list[Any]) -> tuple[Any, Any]:
         try:
@@ -178,8 +250,7 @@ class RpcClient:
             self._discard(channel)
         if self._closed:
             raise ClosedError(f"this client of {self._link.endpoint} is closed")
-        routing_id = b"c" + struct.pack("<QI", self._client, next(self._numbers) & 0xFFFFFFFF)
-        return Channel(self._context, self._link, routing_id)
+        return Channel(self._context, self._link, self._routing_id())
 
     def _give_back(self, channel: Channel) -> None:
         if self._closed or channel.session is None or not self._link.ready:
@@ -194,13 +265,28 @@ class RpcClient:
         channel.close()
 
 
-def _timed_out(error: OneLinerError, kind: Kind, path: str, content: list[Any], limit_s: float | None) -> OneLinerError:
-    """The error of a call that was given up, which names the call."""
-    title = _title(kind, path, content)
-    details = {**error.details, "path": title, "timeout_s": limit_s}
-    return type(error)(f"{title}: no answer within {limit_s} s. {error}", **details)
+class _Question(NamedTuple):
+    """What was asked, for the error that names it."""
+
+    kind: Kind
+    path: str
+    content: list[Any]
+    limit_s: float | None
+
+    @property
+    def title(self) -> str:
+        """A call as its caller wrote it."""
+        of_attribute = self.kind in (Kind.CALL, Kind.GET, Kind.SET) and self.content[0]
+        return f"{self.path}.{self.content[0]}" if of_attribute else self.path
+
+    def timed_out(self, error: OneLinerError) -> OneLinerError:
+        """The error of a call that was given up, which names the call."""
+        details = {**error.details, "path": self.title, "timeout_s": self.limit_s}
+        return type(error)(f"{self.title}: no answer within {self.limit_s} s. {error}", **details)
 
 
-def _title(kind: Kind, path: str, content: list[Any]) -> str:
-    """A call as its caller wrote it."""
-    return f"{path}.{content[0]}" if kind in (Kind.CALL, Kind.GET, Kind.SET) and content[0] else path
+def _settle(settle: Callable[[T], None], outcome: T) -> None:
+    try:
+        settle(outcome)
+    except InvalidStateError:
+        return  # Cancelled meanwhile: nobody waits for it.

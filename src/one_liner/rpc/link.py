@@ -210,17 +210,23 @@ class Link:
             return
         began = self._clock.now()
         with self._changed:
-            while not self.ready:
-                now = self._clock.now()
-                grace = 1 if self._state is State.LOST else HEARTBEATS_TO_LOSS
-                if self._state in (State.CLOSED, State.REFUSED) or now - began >= grace * self.heartbeat_s:
-                    break
-                if now >= deadline:
-                    break
-                self._changed.wait(min(deadline, began + grace * self.heartbeat_s) - now)
+            while not self.ready and self.refusal(began, deadline) is None:
+                self._changed.wait(min(deadline, began + self._grace_s()) - self._clock.now())
+        refusal = self.refusal(began, deadline)
+        if refusal is not None:
+            raise refusal
+
+    def refusal(self, began: float, deadline: float) -> OneLinerError | None:
+        """Why a request that has waited since `began` will not be sent; None while it may be, see `wait_ready`."""
+        state, now = self._state, self._clock.now()
         if self.ready:
-            return
-        raise self.trouble(sent=False) or self._nobody(self._clock.now() - began)
+            return None
+        if state not in (State.CLOSED, State.REFUSED) and now - began < self._grace_s() and now < deadline:
+            return None
+        return self.trouble(sent=False) or self._nobody(now - began)
+
+    def _grace_s(self) -> float:
+        return (1 if self._state is State.LOST else HEARTBEATS_TO_LOSS) * self.heartbeat_s
 
     def _nobody(self, waited_s: float) -> OneLinerError:
         return NoServerError(

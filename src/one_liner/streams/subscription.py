@@ -85,6 +85,7 @@ class Subscription:
         self._lock = RLock()
         self._changed = Condition(self._lock)
         self._waiters = 0
+        self._listeners: tuple[Callable[[], None], ...] = ()
         self._closed = False
         self._connections = 0
         self._start_afresh()
@@ -133,6 +134,8 @@ class Subscription:
         if self._waiters:
             with self._lock:
                 self._changed.notify_all()
+        for listener in self._listeners:
+            listener()
 
     def came_late(self, message: SampleMessage, connections: int) -> None:
         """Take in the last sample that was made before we were subscribed, unless something newer is here."""
@@ -145,7 +148,19 @@ class Subscription:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+            for listener in self._listeners:
+                listener()
         self.synchronised.set()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have a function called whenever there may be something new, on the receiver's thread; it has to be quick."""
+        with self._changed:
+            self._listeners = (*self._listeners, listener)
+
+    def unlisten(self, listener: Callable[[], None]) -> None:
+        """Undo `listen`."""
+        with self._changed:
+            self._listeners = tuple(other for other in self._listeners if other is not listener)
 
     # --- the reader's side -------------------------------------------------------------------------------------------
 
@@ -172,20 +187,22 @@ class Subscription:
         began = self._clock.now()
         with self._changed:
             while not len(self._buffer):
-                if self._closed:
-                    raise ClosedError(f"the client was closed while stream {self.name!r} was read")
-                now = self._clock.now()
-                if now >= deadline:
-                    raise self._nothing(began, now)
-                trouble = self._trouble()
-                if trouble is not None:
-                    raise trouble
+                now = self._check_hope(began, deadline)
                 self._waiters += 1
                 try:
                     self._changed.wait(min(_SLICE_S, deadline - now))
                 finally:
                     self._waiters -= 1
             return self._buffer.take()
+
+    def take_or_none(self, began: float, deadline: float) -> Sample | None:
+        """The next sample if there is one, for a reader that waits elsewhere since `began`; raises as `take`."""
+        with self._changed:
+            if not len(self._buffer):
+                self._check_hope(began, deadline)
+                return None
+            message = self._buffer.take()
+        return self._sample(message)
 
     def newest(self) -> Sample:
         """Show the last sample that came, without taking it.
@@ -204,6 +221,18 @@ class Subscription:
         """Where this stream's samples went."""
         with self._changed:
             return self._ledger.summary(self._buffer)
+
+    def _check_hope(self, began: float, deadline: float) -> float:
+        """Raise if nothing will come, or not in time; gives the present instant."""
+        if self._closed:
+            raise ClosedError(f"the client was closed while stream {self.name!r} was read")
+        now = self._clock.now()
+        if now >= deadline:
+            raise self._nothing(began, now)
+        trouble = self._trouble()
+        if trouble is not None:
+            raise trouble
+        return now
 
     def _nothing(self, began: float, now: float) -> NoDataError:
         if now - began < 1e-3:

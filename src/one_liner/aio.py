@@ -1,0 +1,472 @@
+"""`AsyncRouterClient`: the window on a `RouterServer` for asyncio.
+
+On any event loop, Windows' Proactor among them: the sockets stay with the threads of the client that is inside, so the
+loop need not know them. Calls go through one connection, on one thread, however many are in flight; samples wake the
+loop when they come. What is said to the server, and every error, is that of `RouterClient`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+from one_liner.client import RouterClient
+from one_liner.clock import SYSTEM_CLOCK
+from one_liner.config import check_arguments, check_timeout
+from one_liner.errors import ClosedError, ConfigurationError, OneLinerError, UnknownStreamError
+from one_liner.keys import KeySource
+from one_liner.limits import Limits
+from one_liner.rpc.link import State
+from one_liner.streams.configuration import StreamConfigurations
+from one_liner.streams.ledger import ReaderStatistics
+from one_liner.streams.sample import Sample
+from one_liner.transport.sockets import Context
+from one_liner.wire.messages import Kind
+
+if TYPE_CHECKING:
+    from one_liner.rpc.description import ObjectDescription, ServerDescription
+
+Timeout = float | Literal["default"] | None
+_CLIENTS_TIMEOUT: Final = "default"
+_LOOK_EVERY_S: Final = 0.25
+
+
+class AsyncRouterClient:
+    """Calls what a server serves, and receives its streams, from coroutines. See `RouterClient` for what all this does.
+
+    Made at any place, with or without a running loop, and used from one loop at a time. A task that is cancelled
+    while it awaits a call withdraws the call: it does not begin, if it has not. Hundreds of calls may be in flight,
+    and none waits for another one's object.
+
+    Args:
+        protocol: "tcp", "ipc" or "inproc".
+        interface: the server's host name or address.
+        rpc_port: the server's port of calls.
+        broadcast_port: the server's port of streams; None to learn it from the server.
+        context: the ZeroMQ context to use; the process' own if None.
+        name: what the server calls this client.
+        timeout_s: for calls that bring none of their own; None waits as long as the server lives.
+        heartbeat_s: how often the server is asked whether it lives.
+        allow_pickle: whether pickled samples may be read.
+        keys: for a secured server: the file with our keys.
+        server_key: the server's public key, or the file that holds it.
+        limits: how much of anything is taken from the server.
+
+    Raises:
+        ConfigurationError: an argument cannot be right.
+    """
+
+    def __init__(
+        self,
+        protocol: str = "tcp",
+        interface: str = "localhost",
+        rpc_port: int | str = "5555",
+        broadcast_port: int | str | None = "5556",
+        context: Context | None = None,
+        *,
+        name: str | None = None,
+        timeout_s: float | None = None,
+        heartbeat_s: float = 1.0,
+        allow_pickle: bool = False,
+        keys: KeySource | None = None,
+        server_key: str | os.PathLike[str] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._inner = RouterClient(
+            protocol,
+            interface,
+            rpc_port,
+            broadcast_port,
+            context,
+            name=name,
+            timeout_s=timeout_s,
+            heartbeat_s=heartbeat_s,
+            allow_pickle=allow_pickle,
+            keys=keys,
+            server_key=server_key,
+            limits=limits,
+        )
+        self._parts = self._inner.parts()
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Stop everything; every waiter gets a `ClosedError`. Any number of times."""
+        await asyncio.to_thread(self._inner.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return repr(self._inner).replace("RouterClient", "AsyncRouterClient", 1)
+
+    # --- the server --------------------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> str:
+        """The version of the library here."""
+        return self._inner.version
+
+    async def server_version(self) -> str:
+        """The version of the library at the server. Raises as `call`."""
+        return str(await self._control("", "version"))
+
+    @property
+    def state(self) -> State:
+        """How the server is seen now."""
+        return self._inner.state
+
+    @property
+    def revision(self) -> tuple[int, int] | None:
+        """Another one when the server was restarted or serves something else; None before it answered."""
+        hello = self._parts.link.hello
+        return None if hello is None else (hello.server, hello.revision)
+
+    @property
+    def clock_offset(self) -> tuple[float, float]:
+        """What is added to the server's timestamps to have ours, and how far off that may be; both in s."""
+        return self._inner.clock_offset
+
+    @property
+    def stale_replies(self) -> int:
+        """How many replies came after their call had been given up."""
+        return self._inner.stale_replies
+
+    async def wait_until_connected(self, timeout_s: float | None = None) -> None:
+        """Wait until the server answers; `timeout_s` as None gives it three heartbeats. Raises as `RouterClient`'s."""
+        limit_s = check_timeout(timeout_s)
+        link, began = self._parts.link, SYSTEM_CLOCK.now()
+        deadline = math.inf if limit_s is None else began + limit_s
+        async with _Bell(link.listen, link.unlisten) as bell:
+            while not link.ready:
+                now = SYSTEM_CLOCK.now()
+                # As long as there is time, a server that is not there may still come.
+                refused = link.state in (State.REFUSED, State.CLOSED)
+                if limit_s is None or now >= deadline or refused:
+                    refusal = link.refusal(began, deadline)
+                    if refusal is not None:
+                        raise refusal
+                await bell.wait(min(_LOOK_EVERY_S, deadline - now))
+
+    async def describe(self) -> ServerDescription:
+        """Everything the server serves, its routers included."""
+        from one_liner.rpc.description import ServerDescription
+
+        return ServerDescription.from_dict(await self._control("", "describe"))
+
+    async def describe_object(self, obj_name: str) -> ObjectDescription:
+        """One object: methods with their signatures, properties, nested objects."""
+        from one_liner.rpc.description import ObjectDescription
+
+        return ObjectDescription.from_dict(await self._control(obj_name, "describe_object"))
+
+    async def running_calls(self) -> list[dict[str, Any]]:
+        """What the server is doing now: `where`, `who`, `for_s`."""
+        return list(await self._control("", "running_calls"))
+
+    async def leases(self) -> list[dict[str, Any]]:
+        """Who has exclusive control of what: `object` ("" for the whole server), `who`, `for_s`."""
+        return list(await self._control("", "leases"))
+
+    def lease(
+        self, obj_name: str = "", *, force: bool = False, on_lost: Callable[[OneLinerError], Any] | None = None
+    ) -> AsyncLease:
+        """Take exclusive control: `async with client.lease("stage"): …`. See `RouterClient.lease`.
+
+        Args:
+            obj_name: the object; "" for the whole server.
+            force: take it from whoever has it.
+            on_lost: called in the event loop with the reason when the lease is lost.
+        """
+        return AsyncLease(self._inner, obj_name, force, on_lost)
+
+    # --- calls -------------------------------------------------------------------------------------------------------
+
+    async def call(
+        self,
+        obj_name: str,
+        attr_name: str | None = None,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        get_timestamp: bool = False,
+        *,
+        timeout_s: Timeout = _CLIENTS_TIMEOUT,
+    ) -> Any:
+        """Call a method of a served object; arguments and errors as `RouterClient.call`."""
+        content = [attr_name or "", *check_arguments(f"{obj_name}.{attr_name}", args, kwargs)]
+        stamp, value = await self._ask(Kind.CALL, obj_name, content, timeout_s)
+        return (self._parts.rpc.here(stamp).time, value) if get_timestamp else value
+
+    async def call_by_name(
+        self,
+        call_name: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        get_timestamp: bool = False,
+        *,
+        timeout_s: Timeout = _CLIENTS_TIMEOUT,
+    ) -> Any:
+        """Make a named call of the server; arguments and errors as `RouterClient.call_by_name`."""
+        content = list(check_arguments(call_name, args, kwargs))
+        stamp, value = await self._ask(Kind.CALL_NAMED, call_name, content, timeout_s)
+        return (self._parts.rpc.here(stamp).time, value) if get_timestamp else value
+
+    async def get(self, obj_name: str, attr_name: str, *, timeout_s: Timeout = _CLIENTS_TIMEOUT) -> Any:
+        """Read a property or an attribute. Raises as `call`."""
+        return (await self._ask(Kind.GET, obj_name, [_text(attr_name)], timeout_s))[1]
+
+    async def set(self, obj_name: str, attr_name: str, value: Any, *, timeout_s: Timeout = _CLIENTS_TIMEOUT) -> None:
+        """Set a property or an attribute. Raises as `call`."""
+        await self._ask(Kind.SET, obj_name, [_text(attr_name), value], timeout_s)
+
+    def proxy(self, obj_name: str) -> AsyncProxy:
+        """A remote object: `await laser.set_power(5)` calls a method, `await laser.power` reads a property."""
+        return AsyncProxy(self, _text(obj_name))
+
+    # --- streams: receiving ------------------------------------------------------------------------------------------
+
+    async def configure_stream(
+        self, name: str, storage_type: Literal["queue", "cache"] = "queue", *, wait: bool = False, **options: Any
+    ) -> None:
+        """Receive a stream from now on; `options` and errors as `RouterClient.configure_stream`.
+
+        Args:
+            name: the stream.
+            storage_type: "queue" hands out every sample, "cache" the newest.
+            wait: return when the server is known to send every sample from now on.
+            **options: `max_samples`, `max_bytes`, `drop`, `deserializer`, `last_sample`, `timeout_s`.
+        """
+        if wait:
+            await asyncio.to_thread(self._inner.configure_stream, name, storage_type, wait=True, **options)
+        else:
+            self._inner.configure_stream(name, storage_type, **options)
+
+    def unconfigure_stream(self, name: str) -> None:
+        """Receive a stream no longer; whoever waits for it gets a `ClosedError`."""
+        self._inner.unconfigure_stream(name)
+
+    async def get_stream(self, name: str, block: bool = False, *, timeout_s: float | None = None) -> Sample:
+        """Hand out the next sample; arguments and errors as `RouterClient.get_stream`."""
+        limit_s = check_timeout(timeout_s)
+        if not block and limit_s is None:
+            return self._inner.get_stream(name)
+        subscription = self._parts.subscription(name)
+        began = SYSTEM_CLOCK.now()
+        deadline = math.inf if limit_s is None else began + limit_s
+        async with _Bell(subscription.listen, subscription.unlisten) as bell:
+            while True:
+                sample = subscription.take_or_none(began, deadline)
+                if sample is not None:
+                    return sample
+                await bell.wait(min(_LOOK_EVERY_S, deadline - SYSTEM_CLOCK.now()))
+
+    def last_sample(self, name: str) -> Sample:
+        """Show the last sample that came, taken or not, without taking it. Does not wait."""
+        return self._inner.last_sample(name)
+
+    async def stream(self, name: str, *, timeout_s: float | None = None) -> AsyncIterator[Sample]:
+        """Samples, one after the other: `async for timestamp, data in client.stream("camera")`.
+
+        The stream is configured as a queue if it was not yet. Ends, and raises, as `RouterClient.stream`.
+        """
+        check_timeout(timeout_s)
+        try:
+            self._parts.subscription(name)
+        except UnknownStreamError:
+            self._inner.configure_stream(name)
+        while True:
+            try:
+                sample = await self.get_stream(name, block=True, timeout_s=timeout_s)
+            except (ClosedError, UnknownStreamError):
+                return
+            yield sample
+
+    def stream_statistics(self, name: str) -> ReaderStatistics:
+        """Where the samples of a configured stream went."""
+        return self._inner.stream_statistics(name)
+
+    # --- streams: at the server --------------------------------------------------------------------------------------
+
+    async def get_stream_configurations(self, as_dict: bool = False) -> StreamConfigurations | dict[str, Any]:
+        """What the server says of every stream."""
+        configurations = StreamConfigurations.from_dict(await self._control("", "stream_configurations"))
+        return configurations.as_dict() if as_dict else configurations
+
+    async def enable_stream(self, name: str) -> None:
+        """Have the server run a stream, for everybody."""
+        await self._control(name, "enable_stream")
+
+    async def disable_stream(self, name: str) -> None:
+        """Have the server pause a stream, for everybody."""
+        await self._control(name, "disable_stream")
+
+    async def remove_stream(self, name: str) -> None:
+        """Have the server remove a stream, for everybody."""
+        await self._control(name, "remove_stream")
+
+    async def add_stream(
+        self,
+        stream_name: str,
+        frequency_hz: float,
+        obj_name: str,
+        attr_name: str,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        enabled: bool = True,
+        *,
+        on_demand: bool = False,
+    ) -> None:
+        """Have the server call a method of a served object at a rate; as `RouterClient.add_stream`."""
+        args, kwargs = check_arguments(stream_name, args, kwargs)
+        await self._control(
+            stream_name,
+            "add_stream",
+            frequency_hz=frequency_hz,
+            obj_name=obj_name,
+            attr_name=attr_name,
+            args=args,
+            kwargs=kwargs,
+            enabled=enabled,
+            on_demand=on_demand,
+        )
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _ask(self, kind: Kind, path: str, content: list[Any], timeout_s: Timeout = _CLIENTS_TIMEOUT) -> Awaitable[Any]:
+        # Cancelling what this gives cancels the future inside, which withdraws the call.
+        return asyncio.wrap_future(self._parts.rpc.submit(kind, _text(path), content, timeout_s))
+
+    async def _control(self, path: str, word: str, **arguments: Any) -> Any:
+        return (await self._ask(Kind.CONTROL, path, [word, arguments]))[1]
+
+
+class AsyncLease:
+    """Exclusive control for the time of an `async with`; see `HeldLease` for what it is.
+
+    Args:
+        client: whose lease it is.
+        obj_name: the object; "" for the whole server.
+        force: take it from whoever has it.
+        on_lost: called in the event loop with the reason when the lease is lost.
+    """
+
+    def __init__(
+        self, client: RouterClient, obj_name: str, force: bool, on_lost: Callable[[OneLinerError], Any] | None
+    ) -> None:
+        self._client, self._obj_name, self._force, self._on_lost = client, obj_name, force, on_lost
+        self._held: Any = None
+
+    async def __aenter__(self) -> Self:
+        loop, on_lost = asyncio.get_running_loop(), self._on_lost
+
+        def lost(reason: OneLinerError) -> None:
+            if on_lost is not None:
+                loop.call_soon_threadsafe(on_lost, reason)
+
+        self._held = await asyncio.to_thread(self._client.lease, self._obj_name, force=self._force, on_lost=lost)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self._held.release)
+
+    @property
+    def held(self) -> bool:
+        """Whether it is still ours, as far as is known here."""
+        return self._held is not None and bool(self._held.held)
+
+    def check(self) -> None:
+        """Raise `LeaseLostError` if it is ours no longer."""
+        if self._held is None:
+            raise ConfigurationError("a lease is taken by `async with`")
+        self._held.check()
+
+
+class AsyncProxy:
+    """A remote object, or something in one: call it, or await it to read it.
+
+    `await laser.set_power(5)` · `await laser.power` · `await rig.stage.move(1.0)` · `await laser.set("power", 5)` is
+    the method `set` of the laser; to set a property say `await client.set("laser", "power", 5)`.
+    """
+
+    __slots__ = ("_attr_name", "_client", "_obj_name")
+
+    _client: AsyncRouterClient
+    _obj_name: str
+    _attr_name: str | None
+
+    def __init__(self, client: AsyncRouterClient, obj_name: str, attr_name: str | None = None) -> None:
+        object.__setattr__(self, "_client", client)
+        object.__setattr__(self, "_obj_name", obj_name)
+        object.__setattr__(self, "_attr_name", attr_name)
+
+    def __getattr__(self, name: str) -> AsyncProxy:
+        if name[:1] == "_":
+            raise AttributeError(f"{name!r} is private: it cannot be reached through a proxy")
+        return AsyncProxy(self._client, self._path(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f'nothing can be awaited here: say `await client.set("{self._path()}", "{name}", …)`')
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        """Call it; await what this gives."""
+        return self._client.call(self._obj_name, self._attr_name or "__call__", list(args), kwargs)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if self._attr_name is None:
+            raise TypeError(f"{self._obj_name!r} is an object, not a property: await one of its methods or properties")
+        return self._client.get(self._obj_name, self._attr_name).__await__()
+
+    def __repr__(self) -> str:
+        return f"<async proxy of {self._path()!r}>"
+
+    def _path(self) -> str:
+        return self._obj_name if self._attr_name is None else f"{self._obj_name}.{self._attr_name}"
+
+
+class _Bell:
+    """Wakes a coroutine from another thread, for as long as the `async with` lasts."""
+
+    def __init__(self, listen: Callable[[Any], None], unlisten: Callable[[Any], None]) -> None:
+        self._listen, self._unlisten = listen, unlisten
+        self._event = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._listen(self._ring)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._unlisten(self._ring)
+
+    def _ring(self, *_: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._event.set)
+        except RuntimeError:
+            return  # The loop was closed in this very moment.
+
+    async def wait(self, timeout_s: float) -> None:
+        """Wait until it has rung since the last time, or for so long."""
+        if timeout_s > 0:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._event.wait()
+            except TimeoutError:
+                return
+        self._event.clear()
+
+
+def _text(name: Any) -> str:
+    if not isinstance(name, str):
+        raise ConfigurationError(f"a name is text, not {name!r}")
+    return name
