@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from one_liner.client import RouterClient
 from one_liner.clock import SYSTEM_CLOCK
@@ -20,6 +20,15 @@ from one_liner.config import check_arguments, check_timeout
 from one_liner.errors import ClosedError, ConfigurationError, OneLinerError, UnknownStreamError
 from one_liner.keys import KeySource
 from one_liner.limits import Limits
+from one_liner.rpc.description import (
+    DefaultRepr,
+    MethodDescription,
+    NamedCallDescription,
+    ObjectDescription,
+    ParameterDescription,
+    PropertyDescription,
+    ServerDescription,
+)
 from one_liner.rpc.link import State
 from one_liner.streams.configuration import StreamConfigurations
 from one_liner.streams.ledger import ReaderStatistics
@@ -27,8 +36,21 @@ from one_liner.streams.sample import Sample
 from one_liner.transport.sockets import Context
 from one_liner.wire.messages import Kind
 
-if TYPE_CHECKING:
-    from one_liner.rpc.description import ObjectDescription, ServerDescription
+__all__ = [
+    "AsyncLease",
+    "AsyncProxy",
+    "AsyncRouterClient",
+    "DefaultRepr",
+    "MethodDescription",
+    "NamedCallDescription",
+    "ObjectDescription",
+    "ParameterDescription",
+    "PropertyDescription",
+    "Sample",
+    "ServerDescription",
+    "State",
+    "StreamConfigurations",
+]
 
 Timeout = float | Literal["default"] | None
 _CLIENTS_TIMEOUT: Final = "default"
@@ -159,14 +181,10 @@ class AsyncRouterClient:
 
     async def describe(self) -> ServerDescription:
         """Everything the server serves, its routers included."""
-        from one_liner.rpc.description import ServerDescription
-
         return ServerDescription.from_dict(await self._control("", "describe"))
 
     async def describe_object(self, obj_name: str) -> ObjectDescription:
         """One object: methods with their signatures, properties, nested objects."""
-        from one_liner.rpc.description import ObjectDescription
-
         return ObjectDescription.from_dict(await self._control(obj_name, "describe_object"))
 
     async def running_calls(self) -> list[dict[str, Any]]:

@@ -1,0 +1,42 @@
+"""`create_app`: the application, made of parts that can be used alone as routers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from one_liner.gateway.faults import add_fault_handlers
+from one_liner.gateway.gateway import Gateway
+from one_liner.gateway.settings import Server, Settings, servers_of
+from one_liner.version import __version__
+
+
+def create_app(
+    servers: str | Server | Sequence[str | Server] | Mapping[str, str] = "localhost:5555",
+    settings: Settings | None = None,
+) -> FastAPI:
+    """An ASGI application that brings servers to browsers. Nothing is connected before it runs.
+
+    To have it inside an application of one's own: `app.mount("/lab", create_app(…))`, and have the lifespan of the
+    outer one run `create_app(…).state.gateway.running()`.
+
+    Args:
+        servers: one or several, as `host:port` or `name=host:port`, or a dict of addresses by name.
+        settings: all else; the defaults if None.
+
+    Raises:
+        ConfigurationError: something of it cannot be.
+    """
+    gateway = Gateway(servers_of(servers), settings or Settings())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with gateway.running():
+            yield
+
+    app = FastAPI(title="one_liner", version=__version__, lifespan=lifespan)
+    app.state.gateway = gateway
+    add_fault_handlers(app)
+    return app

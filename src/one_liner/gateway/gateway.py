@@ -1,0 +1,70 @@
+"""The object behind the application: what all routes share, and its life."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from starlette.requests import HTTPConnection
+
+from one_liner.gateway.access import Access
+from one_liner.gateway.rigs import Rigs
+from one_liner.gateway.settings import Server, Settings
+
+Hook = Callable[[], Awaitable[None]]
+
+
+class Gateway:
+    """What the routes of one application share. It is `app.state.gateway`, and begins and ends with the application.
+
+    Args:
+        servers: where the servers are.
+        settings: all else that it was told.
+
+    Attributes:
+        settings: as given.
+        rigs: the servers, connected once the application runs.
+        access: decides by tokens.
+        sockets: how many WebSockets are open.
+        began: when it started, on `time.monotonic()`.
+    """
+
+    def __init__(self, servers: Sequence[Server], settings: Settings) -> None:
+        self.settings = settings
+        self.access = Access(settings.tokens)
+        self.rigs = Rigs(servers, settings)
+        self.sockets = 0
+        self.began = time.monotonic()
+        self._starts: list[Hook] = []
+        self._stops: list[Hook] = []
+
+    def on_start(self, hook: Hook) -> None:
+        """Have something done when the application begins, after the servers are being connected to."""
+        self._starts.append(hook)
+
+    def on_stop(self, hook: Hook) -> None:
+        """Have something done when the application ends, before the servers are left; the last one first."""
+        self._stops.append(hook)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Connected to the servers, for as long as this lasts."""
+        self.began = time.monotonic()
+        await self.rigs.start()
+        try:
+            for hook in self._starts:
+                await hook()
+            yield
+        finally:
+            try:
+                for hook in reversed(self._stops):
+                    await hook()
+            finally:
+                await self.rigs.close()
+
+
+def gateway_of(connection: HTTPConnection) -> Gateway:
+    """The gateway behind a request or a WebSocket; also a dependency for routes."""
+    gateway: Gateway = connection.app.state.gateway
+    return gateway
