@@ -1213,12 +1213,12 @@ class RouterServer:
 
         streams = {name: entry.as_dict() for name, entry in self._registry.configurations().items()}
         named_calls, routers = self._named_calls.all(), self._cascade.descriptions(trail)
-        return describe_server(self.name, self._exposure, named_calls, streams, routers)
+        return describe_server(self.name, self._exposure, named_calls, streams, routers, self._rules.only_reads)
 
     def _describe_object(self, path: str, **_: Any) -> dict[str, Any]:
         from one_liner.rpc.description import describe_served
 
-        return describe_served(self._exposure, path).as_dict()
+        return describe_served(self._exposure, path, self._rules.only_reads).as_dict()
 
     def _stream_configurations(self, path: str, trail: tuple[int, ...], **_: Any) -> dict[str, Any]:
         known = {**self._registry.configurations(), **self._cascade.stream_configurations(trail)}

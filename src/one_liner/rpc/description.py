@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
 from one_liner.commands.parameter import Shape, generates
@@ -95,6 +95,7 @@ class MethodDescription:
     Attributes:
         parameters: None when they cannot be known (some compiled functions).
         concurrent: it may run beside others on the same object.
+        read_only: its owner declared that it changes nothing.
         is_async: a coroutine function; the server runs it to its end.
         is_command: made to be submitted: it is a generator, or asks for a job, which is not among its parameters here.
     """
@@ -106,6 +107,7 @@ class MethodDescription:
     concurrent: bool = False
     is_async: bool = False
     is_command: bool = False
+    read_only: bool = False
 
     def __str__(self) -> str:
         returns = "" if self.returns is None else f" -> {self.returns}"
@@ -146,6 +148,7 @@ class MethodDescription:
             "concurrent": self.concurrent,
             "is_async": self.is_async,
             "is_command": self.is_command,
+            "read_only": self.read_only,
         }
 
     @classmethod
@@ -165,6 +168,7 @@ class MethodDescription:
                 concurrent=bool(plain.get("concurrent")),
                 is_async=bool(plain.get("is_async")),
                 is_command=bool(plain.get("is_command")),
+                read_only=bool(plain.get("read_only")),
             )
 
 
@@ -406,7 +410,11 @@ class ServerDescription:
 
 
 def describe_object(
-    name: str, obj: Any, concurrent: bool | Iterable[str] | Callable[[str], bool] = (), depth: int = _MAX_DEPTH
+    name: str,
+    obj: Any,
+    concurrent: bool | Iterable[str] | Callable[[str], bool] = (),
+    depth: int = _MAX_DEPTH,
+    only_reads: Callable[[str], bool] = lambda _path: False,
 ) -> ObjectDescription:
     """Describe an object by looking at it; none of its code runs.
 
@@ -415,15 +423,18 @@ def describe_object(
         obj: any object, module, function or class.
         concurrent: as in `Exposure.add`; or a function that tells it for the dotted name of a member.
         depth: how many levels of nested objects are described.
+        only_reads: tells for the dotted name of a method whether it was declared to change nothing.
     """
-    return _Describer(concurrent).describe(name, obj, (), depth)
+    return _Describer(concurrent, only_reads).describe(name, obj, (), depth)
 
 
-def describe_served(exposure: Exposure, path: str) -> ObjectDescription:
+def describe_served(
+    exposure: Exposure, path: str, only_reads: Callable[[str], bool] = lambda _where: False
+) -> ObjectDescription:
     """Describe what is served as `path`, which may lead to a nested object: `rig.stage`.
 
     What only the object's own code could find (a property that returns an object) is described as `dynamic`, without
-    members.
+    members. `only_reads` tells of `stage.limits` whether it was declared to change nothing.
 
     Raises:
         NotExposedError: as `Exposure.resolve`.
@@ -441,7 +452,7 @@ def describe_served(exposure: Exposure, path: str) -> ObjectDescription:
     def beside(member_path: str) -> bool:
         return exposure.resolve(path, member_path).lane is None
 
-    return describe_object(path, obj, beside)
+    return describe_object(path, obj, beside, only_reads=lambda member_path: only_reads(f"{path}.{member_path}"))
 
 
 def describe_server(
@@ -450,6 +461,7 @@ def describe_server(
     named_calls: Mapping[str, NamedCall],
     streams: Mapping[str, Mapping[str, Any]],
     routers: Mapping[str, ServerDescription | RouterState],
+    only_reads: Callable[[str], bool] = lambda _where: False,
 ) -> ServerDescription:
     """Describe everything that a server serves.
 
@@ -459,11 +471,12 @@ def describe_server(
         named_calls: its named calls.
         streams: its streams, as plain data.
         routers: what is known of the servers behind it.
+        only_reads: as in `describe_served`.
     """
     objects = []
     for served in exposure.names():
         try:
-            objects.append(describe_served(exposure, served))
+            objects.append(describe_served(exposure, served, only_reads))
         except UnknownObjectError:
             continue
     return ServerDescription(
@@ -483,7 +496,10 @@ def describe_server(
 class _Describer:
     """One description under way: bounded in depth and size, and not to be caught in cycles."""
 
-    def __init__(self, concurrent: bool | Iterable[str] | Callable[[str], bool]) -> None:
+    def __init__(
+        self, concurrent: bool | Iterable[str] | Callable[[str], bool], only_reads: Callable[[str], bool]
+    ) -> None:
+        self._only_reads = only_reads
         self._left = _MAX_MEMBERS
         if callable(concurrent):
             self._beside = concurrent
@@ -525,7 +541,11 @@ class _Describer:
         )
 
     def _own_call(self, name: str, obj: Any, above: tuple[tuple[str, Any], ...]) -> MethodDescription:
-        return _method(name, obj, obj, self._is_beside((*above, (name, obj)), ""), _doc_of(obj))
+        here = (*above, (name, obj))
+        path = ".".join([*(step for step, _ in here[1:]), "__call__"])
+        return replace(
+            _method(name, obj, obj, self._is_beside(here, ""), _doc_of(obj)), read_only=self._only_reads(path)
+        )
 
     def _is_beside(self, here: tuple[tuple[str, Any], ...], name: str) -> bool:
         path = [step for step, _ in here[1:]] + ([name] if name else [])
@@ -547,7 +567,10 @@ class _Describer:
         beside = self._is_beside(here, name)
         doc = _inherited_doc(owner, name, found.static)
         if found.kind == "method":
-            return _method(name, bound_callable(owner, found), found.static, beside, doc)
+            path = ".".join([*(step for step, _ in here[1:]), name])
+            return replace(
+                _method(name, bound_callable(owner, found), found.static, beside, doc), read_only=self._only_reads(path)
+            )
         return PropertyDescription(name, doc, _property_type(found), writable=found.writable, concurrent=beside)
 
 
