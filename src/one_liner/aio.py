@@ -485,6 +485,6 @@ class _Bell:
 
 
 def _text(name: Any) -> str:
-    if not isinstance(name, str):
+    if not isinstance(name, str) or not name.isprintable():
         raise ConfigurationError(f"a name is text, not {name!r}")
     return name

@@ -6,10 +6,18 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
+from one_liner.gateway.array_routes import add_array_problem_handler, array_router
 from one_liner.gateway.faults import add_fault_handlers
 from one_liner.gateway.gateway import Gateway
+from one_liner.gateway.guard import Guard
+from one_liner.gateway.instrument_routes import instrument_router
+from one_liner.gateway.object_routes import add_object_routes
+from one_liner.gateway.overview_routes import overview_router
 from one_liner.gateway.settings import Server, Settings, servers_of
+from one_liner.gateway.stream_routes import stream_router
+from one_liner.gateway.stream_socket import stream_socket_router
 from one_liner.version import __version__
 
 
@@ -39,4 +47,16 @@ def create_app(
     app = FastAPI(title="one_liner", version=__version__, lifespan=lifespan)
     app.state.gateway = gateway
     add_fault_handlers(app)
+    add_array_problem_handler(app)
+    for router in (overview_router(), instrument_router(), array_router(), stream_router(), stream_socket_router()):
+        app.include_router(router)
+    add_object_routes(app, gateway)
+    app.add_middleware(Guard, settings=gateway.settings)
+    if gateway.settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(gateway.settings.cors_origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-Token", "X-Timeout-S"],
+        )
     return app

@@ -76,7 +76,7 @@ def fault_response(error: OneLinerError) -> Response:
 
 def refusal(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
     """The same form for what never got to a server."""
-    return JSONResponse({"status": "error", "message": message, "detail": message}, status, headers)
+    return JSONResponse({"status": "error", "message": message}, status, headers)
 
 
 def add_fault_handlers(app: FastAPI) -> None:

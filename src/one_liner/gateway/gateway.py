@@ -7,8 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from starlette.requests import HTTPConnection
+from starlette.websockets import WebSocket
 
 from one_liner.gateway.access import Access
+from one_liner.gateway.arrays import ArrayStore
+from one_liner.gateway.broadcast import Broadcast
+from one_liner.gateway.outbox import Counts, Outbox
 from one_liner.gateway.rigs import Rigs
 from one_liner.gateway.settings import Server, Settings
 
@@ -26,7 +30,12 @@ class Gateway:
         settings: as given.
         rigs: the servers, connected once the application runs.
         access: decides by tokens.
+        arrays: what was uploaded.
+        broadcast: what `/ws/stream` shows.
         sockets: how many WebSockets are open.
+        counts: the messages of all of them.
+        calls: how many calls were made for HTTP.
+        failed_calls: how many of them ended with an error.
         began: when it started, on `time.monotonic()`.
     """
 
@@ -34,7 +43,11 @@ class Gateway:
         self.settings = settings
         self.access = Access(settings.tokens)
         self.rigs = Rigs(servers, settings)
+        self.arrays = ArrayStore(settings)
+        self.broadcast = Broadcast(self.rigs, settings)
         self.sockets = 0
+        self.counts = Counts()
+        self.calls = self.failed_calls = 0
         self.began = time.monotonic()
         self._starts: list[Hook] = []
         self._stops: list[Hook] = []
@@ -46,6 +59,19 @@ class Gateway:
     def on_stop(self, hook: Hook) -> None:
         """Have something done when the application ends, before the servers are left; the last one first."""
         self._stops.append(hook)
+
+    @asynccontextmanager
+    async def outbox(self, websocket: WebSocket) -> AsyncIterator[Outbox]:
+        """The outbox of an accepted WebSocket, which counts as open for as long as this lasts."""
+        settings = self.settings
+        self.sockets += 1
+        try:
+            async with Outbox(
+                websocket, most=settings.outbox_messages, most_bytes=settings.outbox_bytes, total=self.counts
+            ) as outbox:
+                yield outbox
+        finally:
+            self.sockets -= 1
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -61,6 +87,7 @@ class Gateway:
                 for hook in reversed(self._stops):
                     await hook()
             finally:
+                await self.broadcast.close()
                 await self.rigs.close()
 
 

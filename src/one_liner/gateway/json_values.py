@@ -18,15 +18,13 @@ from pathlib import PurePath
 from typing import Any
 
 import numpy as np
-from starlette.responses import Response
+from starlette.responses import JSONResponse
 
 _DEEPEST = 200
 
 
-class JsonValueResponse(Response):
+class JsonValueResponse(JSONResponse):
     """An answer whose content may be anything that an instrument returns."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         """The content as JSON."""

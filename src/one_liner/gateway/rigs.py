@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from one_liner.address import Address
 from one_liner.aio import AsyncRouterClient, ObjectDescription, ServerDescription
@@ -28,6 +27,7 @@ class Rig:
     Args:
         server: where it is.
         settings: of the gateway.
+        on_change: called when it serves something else than before.
 
     Attributes:
         name: what stands in front of its objects and streams; "" for nothing.
@@ -36,8 +36,9 @@ class Rig:
         description: what it served when it was last seen; None before that.
     """
 
-    def __init__(self, server: Server, settings: Settings) -> None:
+    def __init__(self, server: Server, settings: Settings, on_change: Callable[[], None]) -> None:
         self.name = server.name
+        self._on_change = on_change
         self.address = Address.read(server.address)
         self.client = AsyncRouterClient(
             self.address.protocol,
@@ -79,6 +80,7 @@ class Rig:
                 self.description = await self.client.describe()
                 self._seen = revision
                 self.changes += 1
+                self._on_change()
             return self.description
 
     async def object(self, name: str) -> ObjectDescription:
@@ -159,7 +161,7 @@ class Rigs:
     def __init__(self, servers: Sequence[Server], settings: Settings) -> None:
         self._servers, self._settings = servers, settings
         self._rigs: list[Rig] = []
-        self.began = time.monotonic()
+        self._listeners: list[Callable[[], None]] = []
 
     def all(self) -> list[Rig]:
         """Each of them."""
@@ -228,9 +230,17 @@ class Rigs:
         """The name by which something of a rig is known at the gateway."""
         return f"{rig.name}{_ROUTE}{name}" if rig.name else name
 
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Have a function called whenever one of them serves something else than before."""
+        self._listeners.append(listener)
+
+    def _changed(self) -> None:
+        for listener in self._listeners:
+            listener()
+
     async def start(self) -> None:
         """Connect to all."""
-        self._rigs = [Rig(server, self._settings) for server in self._servers]
+        self._rigs = [Rig(server, self._settings, self._changed) for server in self._servers]
         for rig in self._rigs:
             await rig.start()
 

@@ -57,7 +57,7 @@ class Settings:
 
     Attributes:
         instrument: the object, of those that are served, that is meant where none is named; found out if None.
-        timeout_s: how long a call may take; None for as long as its server lives.
+        timeout_s: how long a call may take, the wait for a busy object included; None for as long as its server lives.
         stream: what `/ws/stream` shows; a noisy sine if None.
         stream_hz: how often it does.
         array_dir: the folder in which arrays are kept; in memory if None.
@@ -74,7 +74,7 @@ class Settings:
     """
 
     instrument: str | None = None
-    timeout_s: float | None = None
+    timeout_s: float | None = 30.0
     stream: str | None = None
     stream_hz: float = 20.0
     array_dir: Path | None = None

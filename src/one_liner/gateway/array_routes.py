@@ -1,0 +1,90 @@
+"""`/upload`, `/arrays`, `/array/{index}`: numbers that somebody brings, and others fetch or hand to an instrument."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, File, Request, UploadFile
+from starlette.responses import Response
+
+from one_liner.gateway.access import Role, needs
+from one_liner.gateway.arrays import ArrayProblem, npy_bytes, read_npy
+from one_liner.gateway.faults import refusal
+from one_liner.gateway.gateway import gateway_of
+from one_liner.gateway.json_values import JsonValueResponse, array_to_plain, dumps
+
+_PROBLEM: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such array"}}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "This is no array"},
+    413: {"description": "It is too large"},
+    507: {"description": "There is no room for it"},
+}
+_NPY = "application/octet-stream"
+
+
+def array_router() -> APIRouter:
+    """The routes."""
+    router = APIRouter(tags=["arrays"])
+
+    @router.post("/upload", dependencies=[Depends(needs(Role.CONTROL))], responses=_PROBLEMS)
+    async def upload(request: Request, file: Annotated[UploadFile | None, File()] = None) -> Response:
+        """Store an array: multipart, its field `file` the content of a `.npy` file."""
+        if file is None:
+            raise ArrayProblem(400, "an array is uploaded as multipart, in a field named 'file'")
+        arrays, size = gateway_of(request).arrays, file.size or 0
+        if size > gateway_of(request).settings.array_bytes + 10_000:
+            raise ArrayProblem(413, f"the file has {size} bytes; at most {gateway_of(request).settings.array_bytes}")
+        info = await asyncio.to_thread(lambda: arrays.add(read_npy(file.file, size)))
+        return JsonValueResponse(
+            {"status": "success", "shape": list(info.shape), "dtype": info.dtype, "index": info.number}
+        )
+
+    @router.get("/arrays", dependencies=[Depends(needs(Role.READ))])
+    async def list_arrays(request: Request) -> Response:
+        """What is stored."""
+        infos = gateway_of(request).arrays.infos()
+        return JsonValueResponse({"count": len(infos), "arrays": [info.as_dict() for info in infos]})
+
+    @router.get(
+        "/array/{index}.npy",
+        dependencies=[Depends(needs(Role.READ))],
+        responses={**_PROBLEM, 200: {"content": {_NPY: {}}, "description": "A `.npy` file"}},
+        response_class=Response,
+    )
+    async def get_npy(request: Request, index: int) -> Response:
+        """An array as a `.npy` file."""
+        arrays = gateway_of(request).arrays
+        content = await asyncio.to_thread(lambda: npy_bytes(arrays.get(index)))
+        return Response(
+            content, media_type=_NPY, headers={"Content-Disposition": f'attachment; filename="{index}.npy"'}
+        )
+
+    @router.get("/array/{index}", dependencies=[Depends(needs(Role.READ))], responses=_PROBLEM)
+    async def get_array(request: Request, index: int) -> Response:
+        """An array as nested lists; numbers that are not finite are null, and `has_null` says that there are some."""
+        arrays = gateway_of(request).arrays
+
+        def written() -> bytes:
+            array = arrays.get(index)
+            data, has_null = array_to_plain(array)
+            content: dict[str, Any] = {"shape": list(array.shape), "dtype": str(array.dtype), "data": data}
+            return dumps(content | {"has_null": True} if has_null else content)
+
+        return Response(await asyncio.to_thread(written), media_type="application/json")
+
+    @router.delete("/array/{index}", dependencies=[Depends(needs(Role.CONTROL))], responses=_PROBLEM)
+    async def delete_array(request: Request, index: int) -> Response:
+        """Forget an array; its index is not given again."""
+        await asyncio.to_thread(gateway_of(request).arrays.remove, index)
+        return JsonValueResponse({"status": "success", "index": index})
+
+    return router
+
+
+def add_array_problem_handler(app: FastAPI) -> None:
+    """Have an `ArrayProblem` leave as what it says."""
+
+    @app.exception_handler(ArrayProblem)
+    async def problem(_: Request, error: ArrayProblem) -> Response:
+        return refusal(error.status, str(error))

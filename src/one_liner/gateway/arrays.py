@@ -1,0 +1,265 @@
+"""Arrays that were uploaded, by index: in memory, or in a folder so that a restart loses nothing.
+
+An index is given once and never again. What is stored is bounded in size and number, and nothing that is read here is
+ever unpickled.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.lib import format as npy
+
+from one_liner.gateway.settings import Settings
+
+Array = np.ndarray[Any, Any]
+_FILE = re.compile(r"(\d{6,})\.npy")
+_LONGEST_HEADER = 10_000
+
+
+class ArrayProblem(Exception):
+    """Something about an array that the one who asked has to hear.
+
+    Attributes:
+        status: the HTTP status that says it.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ArrayInfo(NamedTuple):
+    """What an array is, without its numbers."""
+
+    number: int
+    shape: tuple[int, ...]
+    dtype: str
+    size_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `GET /arrays` lists it."""
+        return {"index": self.number, "shape": list(self.shape), "dtype": self.dtype}
+
+
+class Shelf(Protocol):
+    """Where arrays are kept."""
+
+    def infos(self) -> list[ArrayInfo]:
+        """What is there already."""
+
+    def put(self, index: int, array: Array) -> int:
+        """Keep an array; gives its size in bytes."""
+
+    def get(self, index: int) -> Array:
+        """The array."""
+
+    def remove(self, index: int) -> None:
+        """Keep it no longer."""
+
+
+class MemoryShelf:
+    """Arrays in memory."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[int, Array] = {}
+
+    def infos(self) -> list[ArrayInfo]:
+        """Nothing: a process begins with an empty memory."""
+        return []
+
+    def put(self, index: int, array: Array) -> int:
+        """Keep an array."""
+        array.flags.writeable = False
+        self._arrays[index] = array
+        return array.nbytes
+
+    def get(self, index: int) -> Array:
+        """The array, not to be written to."""
+        return self._arrays[index]
+
+    def remove(self, index: int) -> None:
+        """Let it go."""
+        del self._arrays[index]
+
+
+class FolderShelf:
+    """Arrays as `.npy` files in a folder, which is made if it is not there. A file is there as a whole, or not.
+
+    Args:
+        folder: of this gateway alone.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def infos(self) -> list[ArrayInfo]:
+        """What lies there, from this run and those before."""
+        return sorted(self._infos())
+
+    def _infos(self) -> Iterator[ArrayInfo]:
+        for path in self._folder.iterdir():
+            found = _FILE.fullmatch(path.name)
+            if found is None:
+                continue
+            try:
+                with path.open("rb") as file:
+                    shape, dtype = check_npy(file, path.stat().st_size)
+            except (OSError, ArrayProblem):
+                continue  # Somebody else's file, or one that the disk has damaged.
+            yield ArrayInfo(int(found[1]), shape, str(dtype), path.stat().st_size)
+
+    def put(self, index: int, array: Array) -> int:
+        """Write it to a file."""
+        path = self._path(index)
+        unfinished = path.with_suffix(".part")
+        try:
+            with unfinished.open("wb") as file:
+                npy.write_array(file, array, allow_pickle=False)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            raise ArrayProblem(507, f"the array cannot be written: {error.strerror}") from None
+        return path.stat().st_size
+
+    def get(self, index: int) -> Array:
+        """Read it from its file."""
+        array: Array = np.load(self._path(index), allow_pickle=False)
+        return array
+
+    def remove(self, index: int) -> None:
+        """Delete its file."""
+        self._path(index).unlink(missing_ok=True)
+
+    def _path(self, index: int) -> Path:
+        return self._folder / f"{index:06d}.npy"
+
+
+class ArrayStore:
+    """All arrays of a gateway. Its methods may touch a disk; call them on a thread of their own.
+
+    Args:
+        settings: how much may be stored, and where.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._shelf: Shelf = MemoryShelf() if settings.array_dir is None else FolderShelf(settings.array_dir)
+        self._infos = {info.number: info for info in self._shelf.infos()}
+        self._next = max(self._infos, default=-1) + 1
+        self._bytes = sum(info.size_bytes for info in self._infos.values())
+
+    def __len__(self) -> int:
+        return len(self._infos)
+
+    @property
+    def stored_bytes(self) -> int:
+        """How large they are together."""
+        return self._bytes
+
+    def infos(self) -> list[ArrayInfo]:
+        """What there is, by index."""
+        return [self._infos[index] for index in sorted(self._infos)]
+
+    def add(self, array: Array) -> ArrayInfo:
+        """Keep an array.
+
+        Raises:
+            ArrayProblem: 400 for one of Python objects, 413 for one that is too large, 507 when there is no room.
+        """
+        settings = self._settings
+        if array.dtype.hasobject:
+            raise ArrayProblem(400, "an array of Python objects would have to be pickled, which is not done here")
+        if array.nbytes > settings.array_bytes:
+            raise ArrayProblem(413, f"the array has {array.nbytes} bytes; at most {settings.array_bytes} are taken")
+        if len(self._infos) >= settings.arrays:
+            raise ArrayProblem(507, f"there are {len(self._infos)} arrays, and no more are taken; delete some")
+        if self._bytes + array.nbytes > settings.arrays_bytes:
+            raise ArrayProblem(
+                507, f"{self._bytes} of {settings.arrays_bytes} bytes are taken, too much for {array.nbytes} more"
+            )
+        index, self._next = self._next, self._next + 1
+        size_bytes = self._shelf.put(index, array)
+        info = self._infos[index] = ArrayInfo(index, array.shape, str(array.dtype), size_bytes)
+        self._bytes += size_bytes
+        return info
+
+    def get(self, index: int) -> Array:
+        """The array of this index.
+
+        Raises:
+            ArrayProblem: 404 if there is none.
+        """
+        if index not in self._infos:
+            raise _no_array(index)
+        return self._shelf.get(index)
+
+    def remove(self, index: int) -> None:
+        """Delete an array.
+
+        Raises:
+            ArrayProblem: 404 if there is none.
+        """
+        info = self._infos.pop(index, None)
+        if info is None:
+            raise _no_array(index)
+        self._bytes -= info.size_bytes
+        self._shelf.remove(index)
+
+
+def read_npy(file: IO[bytes], size_bytes: int) -> Array:
+    """An array from the content of a `.npy` file, not pickled and with no more in it than the file has.
+
+    Raises:
+        ArrayProblem: 400 if it is none.
+    """
+    check_npy(file, size_bytes)
+    file.seek(0)
+    try:
+        array: Array = npy.read_array(file, allow_pickle=False, max_header_size=_LONGEST_HEADER)
+    except Exception as error:  # A damaged file can be damaged in every way.
+        raise ArrayProblem(400, f"this is no .npy file: {error}") from None
+    return array
+
+
+def check_npy(file: IO[bytes], size_bytes: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """What the head of a `.npy` file says, once it is known to be true: nothing is allocated for what is not there.
+
+    Raises:
+        ArrayProblem: 400 if it is no such file, or one with a pickle in it.
+    """
+    try:
+        version = npy.read_magic(file)
+        # The third version has the layout of the second, with other letters allowed in names.
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read(file, max_header_size=_LONGEST_HEADER)
+    except Exception as error:
+        raise ArrayProblem(400, f"this is no .npy file: {error}") from None
+    if dtype.hasobject:
+        raise ArrayProblem(400, "an array of Python objects would have to be unpickled, which is not done here")
+    count = 1
+    for length in shape:
+        count *= length
+    if any(length < 0 for length in shape) or file.tell() + count * dtype.itemsize != size_bytes:
+        raise ArrayProblem(400, "this is no .npy file: its length is not what its head says")
+    return shape, dtype
+
+
+def npy_bytes(array: Array) -> bytes:
+    """An array as the content of a `.npy` file."""
+    file = io.BytesIO()
+    npy.write_array(file, np.asarray(array), allow_pickle=False)
+    return file.getvalue()
+
+
+def _no_array(index: int) -> ArrayProblem:
+    return ArrayProblem(404, f"there is no array {index}")

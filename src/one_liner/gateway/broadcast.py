@@ -1,0 +1,224 @@
+"""What `/ws/stream` shows to all at once, and the switch that HTTP and the sockets share.
+
+Connections that want the same (streams, rate, form) are a *group*: a sample is written once for all of it, however many
+they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from one_liner.aio import Sample
+from one_liner.errors import OneLinerError, SourceFailedError
+from one_liner.gateway.faults import fault_json
+from one_liner.gateway.frames import binary_frame
+from one_liner.gateway.json_values import dumps, to_plain
+from one_liner.gateway.outbox import Content, Outbox
+from one_liner.gateway.rigs import Rigs
+from one_liner.gateway.settings import Settings
+from one_liner.gateway.watch import Watch
+
+_LARGE_BYTES = 65_536
+_SINE_POINTS = 100
+_NOISE = 0.1
+
+
+class Wish(NamedTuple):
+    """What a connection wants to see.
+
+    Attributes:
+        streams: their names; none for a noisy sine.
+        rate_hz: how often.
+        binary: whether data come as binary frames.
+    """
+
+    streams: tuple[str, ...]
+    rate_hz: float
+    binary: bool = False
+
+
+class Broadcast:
+    """The switch, and the groups.
+
+    Args:
+        rigs: where streams are.
+        settings: which one, and how often.
+
+    Attributes:
+        streaming: whether data are sent.
+    """
+
+    def __init__(self, rigs: Rigs, settings: Settings) -> None:
+        self._rigs = rigs
+        self.default = Wish(() if settings.stream is None else (settings.stream,), settings.stream_hz)
+        self.streaming = False
+        self._groups: dict[Wish, Group] = {}
+
+    @property
+    def connections(self) -> int:
+        """How many are connected."""
+        return sum(len(group.members) for group in self._groups.values())
+
+    def join(self, outbox: Outbox, wish: Wish) -> None:
+        """One more is connected, and told first whether data are sent."""
+        outbox.put(self.status())
+        group = self._groups.get(wish)
+        if group is None:
+            group = self._groups[wish] = Group(self._rigs, wish)
+        group.members.add(outbox)
+        if self.streaming:
+            group.start()
+
+    async def leave(self, outbox: Outbox, wish: Wish) -> None:
+        """One less; with the last one the data stop."""
+        group = self._groups[wish]
+        group.members.discard(outbox)
+        if not group.members:
+            del self._groups[wish]
+            await group.stop()
+        if not self._groups:
+            self.streaming = False
+
+    def start(self) -> None:
+        """Send data; all are told before the first comes."""
+        self.streaming = True
+        self._tell()
+        for group in self._groups.values():
+            group.start()
+
+    async def stop(self) -> None:
+        """Send none, and tell all."""
+        self.streaming = False
+        for group in tuple(self._groups.values()):
+            await group.stop()
+        self._tell()
+
+    async def close(self) -> None:
+        """Send none any more."""
+        self.streaming = False
+        for group in tuple(self._groups.values()):
+            await group.stop()
+
+    def status(self) -> str:
+        """The message that says whether data are sent."""
+        return dumps({"type": "status", "streaming": self.streaming}).decode()
+
+    def _tell(self) -> None:
+        status = self.status()
+        for group in self._groups.values():
+            for outbox in tuple(group.members):
+                outbox.put(status)
+
+
+class Group:
+    """Connections that want the same.
+
+    Args:
+        rigs: where streams are.
+        wish: what they want.
+
+    Attributes:
+        members: their outboxes.
+    """
+
+    def __init__(self, rigs: Rigs, wish: Wish) -> None:
+        self._rigs, self._wish = rigs, wish
+        self.members: set[Outbox] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Send, from now on."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="one_liner broadcast")
+
+    async def stop(self) -> None:
+        """Send no more. Nothing is sent once this has returned."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        if not self._wish.streams:
+            await self._tick(lambda: [(_sine(), False, None)])
+            return
+        async with contextlib.AsyncExitStack() as stack:
+            watches = [(name, await stack.enter_async_context(await self._watch(name))) for name in self._wish.streams]
+            await self._tick(lambda: [one for name, watch in watches for one in self._news(name, watch)])
+
+    async def _watch(self, name: str) -> Watch:
+        while True:
+            try:
+                rig, own_name = await self._rigs.locate(name)
+                return rig.watch(own_name)
+            except OneLinerError as error:
+                self._send(dumps({"type": "error", "stream": name, **fault_json(error)}).decode(), None)
+                await asyncio.sleep(1.0)
+
+    async def _tick(self, news: Callable[[], Iterable[tuple[Any, bool, Hashable]]]) -> None:
+        """Send what is new at a fixed rate; where sending takes longer, ticks are left out."""
+        loop = asyncio.get_running_loop()
+        period_s = 1.0 / self._wish.rate_hz
+        due = loop.time()
+        while True:
+            for message, is_frame, key in news():
+                self._send(message if is_frame else dumps(message).decode(), key)
+            due = max(due + period_s, loop.time())
+            await asyncio.sleep(due - loop.time())
+
+    def _news(self, name: str, watch: Watch) -> Iterable[tuple[Any, bool, Hashable]]:
+        item = watch.newest()
+        if item is None:
+            return
+        if isinstance(item, SourceFailedError):
+            yield {"type": "error", "stream": name, **fault_json(item)}, False, None
+            return
+        large = getattr(item.data, "nbytes", 0) >= _LARGE_BYTES
+        if self._wish.binary:
+            head = {"type": "data", "stream": name, "timestamp": item.wall_time, "sequence": item.sequence}
+            yield binary_frame(head, item.data), True, name if large else None
+        else:
+            yield _data(name, item), False, name if large else None
+
+    def _send(self, content: Content, key: Hashable) -> None:
+        for outbox in tuple(self.members):
+            outbox.put(content, key=key, droppable=True)
+
+
+def _data(name: str, sample: Sample) -> dict[str, Any]:
+    """A sample as a message: `y` the values, `x` their places along the last axis, or the instant of a single one."""
+    value = sample.data
+    array = np.asarray(value) if isinstance(value, int | float | list | tuple | np.ndarray | np.generic) else None
+    message: dict[str, Any] = {
+        "type": "data",
+        "timestamp": sample.wall_time,
+        "stream": name,
+        "sequence": sample.sequence,
+    }
+    if array is None or array.dtype.hasobject:
+        return {**message, "shape": [], "dtype": type(value).__name__, "x": [], "y": to_plain(value)}
+    x = [sample.wall_time] if array.ndim == 0 else list(range(array.shape[-1]))
+    y = [array.item()] if array.ndim == 0 else array
+    return {**message, "shape": list(array.shape), "dtype": str(array.dtype), "x": x, "y": to_plain(y)}
+
+
+def _sine() -> dict[str, Any]:
+    """A noisy sine, which moves: something to see where no stream was chosen."""
+    now = time.time()
+    x = np.linspace(0.0, 4 * np.pi, _SINE_POINTS)
+    y = np.sin(x + now % (2 * np.pi)) + np.random.default_rng().normal(0.0, _NOISE, _SINE_POINTS)
+    return {
+        "type": "data",
+        "timestamp": now,
+        "shape": list(y.shape),
+        "dtype": str(y.dtype),
+        "x": x.tolist(),
+        "y": y.tolist(),
+    }

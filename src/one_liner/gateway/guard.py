@@ -1,0 +1,143 @@
+"""What stands in front of all routes: limits on bodies, on connections and their rate, and on whose pages may call.
+
+A WebSocket is refused by accepting and closing it: one that is refused by a status knocks again at once, for ever.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from one_liner.gateway.faults import refusal
+from one_liner.gateway.settings import Settings
+
+_MOST_CLIENTS = 10_000
+_TOO_MANY, _FORBIDDEN = 1013, 1008
+_HARMLESS_MODES = ("navigate", "")
+
+
+class Guard:
+    """An ASGI middleware.
+
+    Args:
+        app: what is behind it.
+        settings: the limits.
+
+    Attributes:
+        open: how many requests and WebSockets are under way.
+        refused: how many were refused.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app, self._settings = app, settings
+        self._rates = None if settings.rate_hz is None else Rates(settings.rate_hz)
+        self.open = self.refused = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or refuse it."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        found = self._objection(scope, headers)
+        if found is not None:
+            self.refused += 1
+            await self._refuse(scope, receive, send, *found)
+            return
+        self.open += 1
+        try:
+            if scope["type"] == "http":
+                receive = Measured(receive, self._settings.body_bytes)
+            await self._app(scope, receive, send)
+        finally:
+            self.open -= 1
+
+    def _objection(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
+        """The status and the reason of a refusal; None for none."""
+        settings = self._settings
+        if not _is_from_here(scope, headers, settings.cors_origins):
+            return 403, "this page is not allowed to call from a browser; see the setting cors_origins"
+        if self.open >= settings.connections:
+            return 503, f"there are {self.open} connections, and no more are taken"
+        client = scope.get("client")
+        if self._rates is not None and not self._rates.admit(client[0] if client else "", time.monotonic()):
+            return 429, f"more than {settings.rate_hz:g} requests per second"
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length) > settings.body_bytes:
+            return 413, f"a body of {length} bytes; at most {settings.body_bytes} are taken"
+        return None
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, status: int, reason: str) -> None:
+        if scope["type"] == "http":
+            headers = {"Retry-After": "1"} if status in (429, 503) else {}
+            await refusal(status, reason, headers | {"Connection": "close"})(scope, receive, send)
+            return
+        if (await receive())["type"] == "websocket.connect":
+            await send({"type": "websocket.accept"})
+            code = _FORBIDDEN if status == 403 else _TOO_MANY
+            await send({"type": "websocket.close", "code": code, "reason": reason})
+
+
+class Measured:
+    """A request whose body is counted while it comes in.
+
+    Args:
+        receive: that of the server.
+        most: how many bytes it may have.
+    """
+
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive, self._left = receive, most
+
+    async def __call__(self) -> Message:
+        """The next part.
+
+        Raises:
+            HTTPException: 413, there were too many.
+        """
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise HTTPException(413, "the body is larger than what is taken")
+        return message
+
+
+class Rates:
+    """How often each client comes: on average so many times per second, and for one second as many again at once.
+
+    Args:
+        rate_hz: how often one may come.
+    """
+
+    def __init__(self, rate_hz: float) -> None:
+        self._rate_hz = rate_hz
+        self._most = max(1.0, rate_hz)
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def admit(self, client: str, now: float) -> bool:
+        """Count one request, and say whether it may come in."""
+        left, since = self._left.pop(client, (self._most, now))
+        left = min(self._most, left + (now - since) * self._rate_hz)
+        admitted = left >= 1.0
+        self._left[client] = (left - 1.0 if admitted else left, now)
+        if len(self._left) > _MOST_CLIENTS:
+            self._left.popitem(last=False)
+        return admitted
+
+
+def _is_from_here(scope: Scope, headers: Headers, allowed: object) -> bool:
+    """Whether a request comes from no browser, from a page of ours, or from one that may."""
+    origin = headers.get("origin")
+    listed = tuple(allowed) if isinstance(allowed, list | tuple) else ()
+    if "*" in listed or (origin is not None and origin in listed):
+        return True
+    if origin is None:
+        # What a page of another site embeds says so, and nothing else.
+        site, mode = headers.get("sec-fetch-site", ""), headers.get("sec-fetch-mode", "")
+        return site != "cross-site" or mode in _HARMLESS_MODES
+    return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()

@@ -1,0 +1,53 @@
+"""`/instrument/…`: the short way to a command, as a browser's address bar or `curl` has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from one_liner.gateway.calls import RESPONSES, Target, answer, body_arguments, check_call, make_call, query_arguments
+from one_liner.gateway.gateway import Gateway, gateway_of
+
+
+def instrument_router() -> APIRouter:
+    """The routes."""
+    router = APIRouter(tags=["instrument"], responses=RESPONSES)
+
+    @router.get("/instrument/{path:path}")
+    async def get_command(request: Request, path: str) -> Response:
+        """Call a command, or read a property: `/instrument/laser/set_power?power_mw=5`, `/instrument/laser/power_mw`.
+
+        Arguments stand in the query, by name; values are JSON where they are JSON. The object may be left out where
+        there is one.
+        """
+        gateway = gateway_of(request)
+        args, kwargs = query_arguments(gateway, request) if request.scope["query_string"] else ([], {})
+        return await _command(gateway, request, path, args, kwargs)
+
+    @router.post("/instrument/{path:path}")
+    async def post_command(request: Request, path: str) -> Response:
+        """The same with arguments in a JSON body: an object by name, a list by position."""
+        gateway = gateway_of(request)
+        args, kwargs = await body_arguments(request)
+        return await _command(gateway, request, path, args, kwargs)
+
+    return router
+
+
+async def _command(gateway: Gateway, request: Request, path: str, args: list[Any], kwargs: dict[str, Any]) -> Response:
+    target = await _target(gateway, path)
+    await check_call(gateway, request, target, acts=bool(args or kwargs) and request.method == "POST")
+    return answer(target.attr_name, await make_call(gateway, request, target, args, kwargs))
+
+
+async def _target(gateway: Gateway, path: str) -> Target:
+    obj_name, _, command = path.rpartition("/")
+    if obj_name:
+        rig, name = await gateway.rigs.locate(obj_name)
+        return Target(rig, name, command)
+    for rig in gateway.rigs.all():
+        if rig.description is not None and any(one.name == command for one in rig.description.named_calls):
+            return Target(rig, "", command)
+    return Target(*await gateway.rigs.sole_object(command), command)

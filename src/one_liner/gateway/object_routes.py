@@ -1,0 +1,206 @@
+"""`/api/objects/…` and `/api/calls/…`: a typed route for everything that is served, made from its description.
+
+Properties and methods that only read are GET, all else is POST. When a server serves something else, its routes are
+made anew. Before a server was seen for the first time it has none, and its names are answered with 503.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from inspect import Parameter, Signature
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, FastAPI, Request
+from pydantic import BaseModel, ConfigDict, create_model
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from one_liner.aio import (
+    MethodDescription,
+    NamedCallDescription,
+    ObjectDescription,
+    PropertyDescription,
+    ServerDescription,
+)
+from one_liner.errors import OneLinerError
+from one_liner.gateway.access import Role, check_role
+from one_liner.gateway.annotations import type_of
+from one_liner.gateway.arguments import Arguments, identifier
+from one_liner.gateway.calls import RESPONSES, Target, answer, body_arguments, check_call, make_call, set_property
+from one_liner.gateway.gateway import Gateway, gateway_of
+from one_liner.gateway.json_values import JsonValueResponse
+from one_liner.gateway.rigs import Rig
+
+Endpoint = Callable[..., Awaitable[Response]]
+
+
+def add_object_routes(app: FastAPI, gateway: Gateway) -> None:
+    """Have the routes of what is served made, and made anew when something else is."""
+    made: list[BaseRoute] = []
+    app.include_router(_overview_router())
+
+    def make() -> None:
+        for route in made:
+            app.router.routes.remove(route)
+        routes = ObjectRoutes(gateway)
+        for rig in gateway.rigs.all():
+            if rig.description is not None:
+                routes.add_server(rig, rig.description)
+        made[:] = routes.router.routes
+        # In front of what answers for names that are not known.
+        app.router.routes[:0] = made
+        app.openapi_schema = None
+
+    gateway.rigs.on_change(make)
+
+
+def _overview_router() -> APIRouter:
+    router = APIRouter(prefix="/api", responses=RESPONSES)
+
+    @router.get("/objects", tags=["objects"])
+    async def objects(request: Request) -> Response:
+        """What is served: by server its description, or why there is none."""
+        check_role(request, Role.READ)
+        rigs = gateway_of(request).rigs.all()
+        return JsonValueResponse({rig.name or str(rig.address): await _described(rig) for rig in rigs})
+
+    async def unknown(request: Request, path: str) -> Response:
+        check_role(request, Role.READ)
+        for rig in gateway_of(request).rigs.all():
+            if rig.description is None:
+                await rig.described()  # Raises what the trouble is.
+        raise HTTPException(404, f"nothing of this name is served: {path}")
+
+    router.add_api_route("/{path:path}", unknown, methods=["GET", "POST"], include_in_schema=False)
+    return router
+
+
+async def _described(rig: Rig) -> dict[str, Any]:
+    try:
+        return (await rig.described()).as_dict()
+    except OneLinerError as error:
+        return {"state": str(rig.client.state), "message": str(error)}
+
+
+class ObjectRoutes:
+    """Routes made from descriptions.
+
+    Args:
+        gateway: whose they are.
+
+    Attributes:
+        router: holds them.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self.router = APIRouter(responses=RESPONSES)
+
+    def add_server(self, rig: Rig, description: ServerDescription, prefix: str = "") -> None:
+        """All that a server serves, and what is behind its routers."""
+        for one in description.objects:
+            self._add_object(rig, one, f"{prefix}{one.name}")
+        for call in description.named_calls:
+            self._add_named_call(Target(rig, "", f"{prefix}{call.name}"), call)
+        for name, behind in description.routers.items():
+            if isinstance(behind, ServerDescription):
+                self.add_server(rig, behind, f"{prefix}{name}/")
+
+    def _add_object(self, rig: Rig, described: ObjectDescription, name: str) -> None:
+        full_name = self._gateway.rigs.full_name(rig, name)
+        for prop in described.properties:
+            self._add_property(Target(rig, name, prop.name), prop, full_name)
+        for method in described.methods:
+            self._add_method(Target(rig, name, method.name), method, full_name)
+        if described.callable is not None:
+            self._add_method(Target(rig, name, "__call__"), described.callable, full_name)
+        for nested in described.objects:
+            self._add_object(rig, nested, f"{name}.{nested.name}")
+
+    def _add_property(self, target: Target, described: PropertyDescription, full_name: str) -> None:
+        async def read(request: Request) -> Response:
+            check_role(request, Role.READ)
+            return answer(target.attr_name, await make_call(gateway_of(request), request, target, [], {}))
+
+        async def write(request: Request, body: Any) -> Response:
+            await check_call(gateway_of(request), request, target, acts=True)
+            await set_property(gateway_of(request), request, target, body.value)
+            return answer(target.attr_name, body.value)
+
+        if described.readable:
+            self._add("GET", full_name, described.name, described.doc, read)
+        if described.writable:
+            title = identifier("set", full_name, described.name)
+            value: Any = (type_of(described.type), ...)
+            model = create_model(title, __config__=ConfigDict(extra="forbid"), value=value)
+            _give_signature(write, [Parameter("body", Parameter.KEYWORD_ONLY, annotation=model)])
+            self._add("POST", full_name, described.name, described.doc, write)
+
+    def _add_method(self, target: Target, described: MethodDescription, full_name: str) -> None:
+        arguments = Arguments(described, identifier(full_name, target.attr_name))
+
+        async def get(request: Request, **values: Any) -> Response:
+            gateway = gateway_of(request)
+            await check_call(gateway, request, target)
+            kwargs = arguments.from_query(values, list(request.query_params))
+            return answer(target.attr_name, await make_call(gateway, request, target, [], kwargs))
+
+        async def post(request: Request, body: BaseModel | None = None) -> Response:
+            gateway = gateway_of(request)
+            await check_call(gateway, request, target)
+            args, kwargs = arguments.from_model(body)
+            return answer(target.attr_name, await make_call(gateway, request, target, args, kwargs))
+
+        if described.read_only and arguments.fit_a_query:
+            _give_signature(get, arguments.query())
+            self._add("GET", full_name, target.attr_name, described.doc, get)
+            return
+        _give_signature(post, _body(arguments))
+        self._add("POST", full_name, target.attr_name, described.doc, post)
+
+    def _add_named_call(self, target: Target, described: NamedCallDescription) -> None:
+        async def post(request: Request) -> Response:
+            gateway = gateway_of(request)
+            await check_call(gateway, request, target, acts=True)
+            args, kwargs = await body_arguments(request)
+            return answer(target.attr_name, await make_call(gateway, request, target, args, kwargs))
+
+        full_name = self._gateway.rigs.full_name(target.rig, target.attr_name)
+        self.router.add_api_route(
+            f"/api/calls/{quote(full_name)}",
+            post,
+            methods=["POST"],
+            tags=["calls"],
+            summary=str(described),
+            operation_id=identifier("call", full_name),
+            response_class=JsonValueResponse,
+        )
+
+    def _add(self, verb: str, full_name: str, attr_name: str, doc: str, endpoint: Endpoint) -> None:
+        self.router.add_api_route(
+            f"/api/objects/{quote(full_name)}/{attr_name}",
+            endpoint,
+            methods=[verb],
+            tags=[full_name],
+            summary=doc.partition("\n")[0] or f"{full_name}.{attr_name}",
+            description=doc,
+            operation_id=identifier(verb.lower(), full_name, attr_name),
+            response_class=JsonValueResponse,
+        )
+
+
+def _body(arguments: Arguments) -> Sequence[Parameter]:
+    if arguments.none:
+        return ()
+    model: Any = arguments.model()
+    if arguments.needed:
+        return (Parameter("body", Parameter.KEYWORD_ONLY, annotation=model),)
+    return (Parameter("body", Parameter.KEYWORD_ONLY, default=None, annotation=model | None),)
+
+
+def _give_signature(endpoint: Endpoint, parameters: Sequence[Parameter]) -> None:
+    """Have FastAPI see these parameters."""
+    request = Parameter("request", Parameter.POSITIONAL_OR_KEYWORD, annotation=Request)
+    endpoint.__signature__ = Signature([request, *parameters])  # type: ignore[attr-defined]
