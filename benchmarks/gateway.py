@@ -48,9 +48,10 @@ def run_app(kind: str, rpc_port: int, port: int) -> None:
         app = create_app(f"127.0.0.1:{rpc_port}")
     else:
 
-        @app.get("/nothing")
         async def nothing() -> dict[str, Any]:
             return {"message": "ping", "value": 1}
+
+        app.add_api_route("/nothing", nothing)
 
     uvicorn.run(app, port=port, log_level="warning", access_log=False, timeout_keep_alive=600)
 
@@ -91,6 +92,17 @@ class Asked:
         self._connection.close()
 
 
+def report(asked: dict[str, Asked]) -> None:
+    medians = {kind: statistics.median(one.took_s) * 1e6 for kind, one in asked.items()}
+    for kind, one in asked.items():
+        percentiles = [part * 1e6 for part in statistics.quantiles(one.took_s, n=100)]
+        print(
+            f"{kind:8} p10 {percentiles[9]:6.0f} us   median {medians[kind]:6.0f} us   p99 {percentiles[98]:6.0f} us"
+            f"   of {len(one.took_s)}"
+        )
+    print(f"ratio of the medians {medians['gateway'] / medians['bare']:.2f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--blocks", type=int, default=30, help=f"of {BLOCK} requests each")
@@ -118,12 +130,7 @@ def main() -> None:
         for one in asked.values():
             for _ in range(BLOCK):
                 one.ask()
-    medians = {kind: statistics.median(one.took_s) * 1e6 for kind, one in asked.items()}
-    for kind, one in asked.items():
-        p99 = statistics.quantiles(one.took_s, n=100)[98] * 1e6
-        print(f"{kind:8} median {medians[kind]:6.0f} us   p99 {p99:6.0f} us   of {len(one.took_s)}")
-    print(f"ratio of the medians {medians['gateway'] / medians['bare']:.2f}")
-
+    report(asked)
     for one in asked.values():
         one.close()
     ours.send(None)

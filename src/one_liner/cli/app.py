@@ -14,14 +14,17 @@ from one_liner.cli.call import call, get_attribute, set_attribute
 from one_liner.cli.demo.command import demo
 from one_liner.cli.events import events
 from one_liner.cli.jobs import jobs
+from one_liner.cli.gateway import gateway
 from one_liner.cli.keys import keys_app
 from one_liner.cli.ledger import ledger
 from one_liner.cli.listing import ls
+from one_liner.cli.plot import plot
 from one_liner.cli.run import run as run_command
 from one_liner.cli.serve.command import serve
 from one_liner.cli.state import leases, running
 from one_liner.cli.switch import disable, enable
 from one_liner.cli.watch import watch
+from one_liner.cli.web import web_app
 from one_liner.errors import (
     ConfigurationError,
     LocalProtocolError,
@@ -57,6 +60,9 @@ app.command()(disable)
 app.command()(ledger)
 app.command()(running)
 app.command()(leases)
+app.command()(gateway)
+app.command()(plot)
+app.add_typer(web_app, name="web")
 app.add_typer(keys_app, name="keys")
 
 

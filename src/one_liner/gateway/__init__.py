@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from one_liner.gateway.access import Role as Role
     from one_liner.gateway.access import Token as Token
     from one_liner.gateway.app import create_app as create_app
+    from one_liner.gateway.numpy_client import NumpyClient as NumpyClient
     from one_liner.gateway.settings import Settings as Settings
 
 _PLACES = {
+    "NumpyClient": "numpy_client",
     "Role": "access",
     "Settings": "settings",
     "Token": "access",
@@ -40,7 +42,7 @@ _OF_THE_EXTRA = frozenset(
     )
 )
 
-__all__ = ["Role", "Settings", "Token", "create_app"]
+__all__ = ["NumpyClient", "Role", "Settings", "Token", "create_app"]
 
 
 def __getattr__(name: str) -> Any:

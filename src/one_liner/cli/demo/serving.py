@@ -1,38 +1,44 @@
-"""The life of the process that serves, as seen by the one that watches."""
+"""The life of the process that serves: as seen by the one that watches, and from inside."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from threading import Timer
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from one_liner.errors import ConfigurationError, NoServerError
+from one_liner.errors import ConfigurationError, NoServerError, OneLinerError
+
+if TYPE_CHECKING:
+    from one_liner.server import RouterServer
 
 _START_S = 30.0
 _END_S = 5.0
 
 
 class ServingProcess:
-    """`one_liner.cli.demo` in a process of its own; a context manager, which ends it.
+    """A module that serves, `one_liner.cli.demo`, in a process of its own; a context manager, which ends it.
 
     Args:
         rpc_port: for calls; 0 takes a free one.
         broadcast_port: for streams, likewise.
+        module: what is run.
 
     Raises:
         ConfigurationError: a port cannot be, or is taken.
         NoServerError: it did not come up; the message has its last words.
     """
 
-    def __init__(self, rpc_port: str, broadcast_port: str) -> None:
+    def __init__(self, rpc_port: str, broadcast_port: str, module: str = "one_liner.cli.demo") -> None:
         # A file and not a pipe: nobody reads it before the end, and a full pipe would hold the process.
         self._last_words = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "one_liner.cli.demo", rpc_port, broadcast_port],
+            [sys.executable, "-P", "-m", module, rpc_port, broadcast_port],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._last_words,
@@ -88,3 +94,20 @@ class ServingProcess:
         if code == 2:
             raise ConfigurationError(words)
         raise NoServerError(f"the serving process did not come up: {words.splitlines()[-1]}")
+
+
+def serve_until_left(make: Callable[[], RouterServer]) -> int:
+    """Run a server until nobody holds the other end of standard input; gives the exit code.
+
+    It says in one line where it is.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who watches.
+    try:
+        with make() as server:
+            server.run()
+            print(server.rpc_endpoint, flush=True)
+            sys.stdin.buffer.read()
+    except OneLinerError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
