@@ -6,7 +6,6 @@ Nobody who has something to say waits for a browser: `put` returns at once. One 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from dataclasses import dataclass
@@ -19,13 +18,26 @@ from one_liner.gateway.settings import MIB
 
 Content = str | bytes
 
+_CLOSE_S = 1.0
+_MOST_ANSWERS = 10_000
+
 
 @dataclass(slots=True)
 class Counts:
-    """What became of messages, of one connection or of many."""
+    """What became of messages, of one connection or of many: put = sent + dropped + left + those that wait.
 
+    Attributes:
+        put: how many there were.
+        sent: how many were sent.
+        dropped: how many were thrown away, or replaced by a newer one of the same key.
+        left: how many still waited when the connection ended, or came later. One that is being sent counts as left
+            until it is sent.
+    """
+
+    put: int = 0
     sent: int = 0
     dropped: int = 0
+    left: int = 0
 
 
 class Outbox:
@@ -35,12 +47,12 @@ class Outbox:
 
     Args:
         websocket: accepted already. Nobody else may send to it.
-        most: how many messages may wait.
+        most: how many messages may wait. Those that may not be dropped are bounded by their size, and by 10 000.
         most_bytes: how large they may be together. A message that is larger alone waits alone.
         total: the counts of all connections, where this one adds its own.
 
     Attributes:
-        counts: how many were sent, and how many thrown away or replaced by a newer one of the same key.
+        counts: what became of them.
         closed: set when nothing can be sent any more.
     """
 
@@ -54,7 +66,10 @@ class Outbox:
         self._bytes = 0
         self._number = 0
         self._filled = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
         self._task: asyncio.Task[None] | None = None
+        self._too_much = False
         self.counts = Counts()
         self.closed = asyncio.Event()
 
@@ -79,20 +94,24 @@ class Outbox:
         Returns:
             Whether it will be sent. One that may not be dropped and finds no room closes the connection, with 1013.
         """
+        self._count(put=1)
         if self.closed.is_set():
+            self._count(left=1)
             return False
-        if key is not None and key in self._waiting:
-            self._remove(key)
-            self._count_dropped()
-        if not self._make_room(len(content)):
+        if key is not None and (key, 0) in self._waiting:
+            self._replace((key, 0), content)
+            return True
+        if not self._make_room(len(content), droppable or key is not None):
             if droppable or key is not None:
-                self._count_dropped()
+                self._count(dropped=1)
             else:
                 self._give_up()
             return False
         self._number += 1
-        self._waiting[self._number if key is None else key] = (content, droppable or key is not None)
+        # A key of the caller's and a number of ours are never taken for each other.
+        self._waiting[(None, self._number) if key is None else (key, 0)] = (content, droppable or key is not None)
         self._bytes += len(content)
+        self._drained.clear()
         self._filled.set()
         return True
 
@@ -101,30 +120,45 @@ class Outbox:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.closed.set()
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        self._waiting.clear()
-        self._bytes = 0
+            await asyncio.wait([self._task])
+        self._end()
 
-    def _make_room(self, size: int) -> bool:
-        def full() -> bool:
-            return len(self._waiting) >= self._most or self._bytes + size > self._most_bytes
+    async def drained(self, timeout_s: float) -> None:
+        """Wait until everything that waits has been sent, or the connection has ended.
 
-        if not full():
-            return True
-        for key in [key for key, (_, droppable) in self._waiting.items() if droppable]:
-            self._remove(key)
-            self._count_dropped()
-            if not full():
-                return True
-        return not self._waiting
+        Raises:
+            TimeoutError: that takes longer.
+        """
+        async with asyncio.timeout(timeout_s):
+            await self._drained.wait()
 
-    def _count_dropped(self) -> None:
-        self.counts.dropped += 1
-        self._total.dropped += 1
+    def _replace(self, key: Hashable, content: Content) -> None:
+        """In its place: what is replaced over and over is sent nevertheless."""
+        old, droppable = self._waiting[key]
+        self._waiting[key] = (content, droppable)
+        self._bytes += len(content) - len(old)
+        self._count(dropped=1)
+
+    def _make_room(self, size: int, droppable: bool) -> bool:
+        while self._waiting and self._is_full(size, self._most):
+            victim = next((key for key, (_, droppable) in self._waiting.items() if droppable), None)
+            if victim is None:
+                return not droppable and not self._is_full(size, _MOST_ANSWERS)
+            self._remove(victim)
+            self._count(dropped=1)
+        return True
+
+    def _is_full(self, size: int, most: int) -> bool:
+        return len(self._waiting) >= most or self._bytes + size > self._most_bytes
+
+    def _count(self, put: int = 0, sent: int = 0, dropped: int = 0, left: int = 0) -> None:
+        for counts in (self.counts, self._total):
+            counts.put += put
+            counts.sent += sent
+            counts.dropped += dropped
+            counts.left += left
 
     def _remove(self, key: Hashable) -> Content:
         content, _ = self._waiting.pop(key)
@@ -132,33 +166,49 @@ class Outbox:
         return content
 
     def _give_up(self) -> None:
+        self._too_much = True
+        self._count(left=1)
+        self._end()
+        if self._task is not None:
+            self._task.cancel()  # It may be in the middle of sending to somebody who never reads.
+
+    def _end(self) -> None:
         self.closed.set()
-        self._filled.set()
+        self._drained.set()
+        self._count(left=len(self._waiting))
+        self._waiting.clear()
+        self._bytes = 0
 
     async def _send_all(self) -> None:
         try:
             while True:
+                await self._send_waiting()
+                self._drained.set()
                 await self._filled.wait()
-                if self.closed.is_set():
-                    await self._close()
-                    return
-                key = next(iter(self._waiting))
-                content = self._remove(key)
-                if not self._waiting:
-                    self._filled.clear()
-                if isinstance(content, str):
-                    await self._websocket.send_text(content)
-                else:
-                    await self._websocket.send_bytes(content)
-                self.counts.sent += 1
-                self._total.sent += 1
         except (WebSocketDisconnect, RuntimeError, OSError):
-            # It is gone; whoever reads from it hears of that.
-            self.closed.set()
+            self._end()  # It is gone; whoever reads from it hears of that.
+        except asyncio.CancelledError:
+            if not self._too_much:
+                raise
+            await self._close()
+
+    async def _send_waiting(self) -> None:
+        self._filled.clear()
+        while self._waiting:
+            content = self._remove(next(iter(self._waiting)))
+            self._count(left=1)  # Unless it gets through.
+            if isinstance(content, str):
+                await self._websocket.send_text(content)
+            else:
+                await self._websocket.send_bytes(content)
+            self._count(left=-1, sent=1)
 
     async def _close(self) -> None:
-        async with asyncio.timeout(1):
-            await self._websocket.close(status.WS_1013_TRY_AGAIN_LATER, "too much waits for this connection")
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self._websocket.close(status.WS_1013_TRY_AGAIN_LATER, "too much waits for this connection")
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            return  # It does not even take that; the server's pings will find out.
 
 
 async def wait_for_end(
