@@ -15,6 +15,8 @@ from one_liner.gateway.guard import Guard
 from one_liner.gateway.instrument_routes import instrument_router
 from one_liner.gateway.object_routes import add_object_routes
 from one_liner.gateway.overview_routes import overview_router
+from one_liner.gateway.refusal import AcceptThenClose
+from one_liner.gateway.rpc.served import rpc_router
 from one_liner.gateway.settings import Server, Settings, servers_of
 from one_liner.gateway.stream_routes import stream_router
 from one_liner.gateway.stream_socket import stream_socket_router
@@ -50,7 +52,9 @@ def create_app(
     add_array_problem_handler(app)
     for router in (overview_router(), instrument_router(), array_router(), stream_router(), stream_socket_router()):
         app.include_router(router)
+    app.include_router(rpc_router(gateway))
     add_object_routes(app, gateway)
+    app.add_middleware(AcceptThenClose)
     app.add_middleware(Guard, settings=gateway.settings)
     if gateway.settings.cors_origins:
         app.add_middleware(
