@@ -22,9 +22,10 @@ PYPROJECT = ROOT / "pyproject.toml"
 PACKAGE = "one_liner"
 FLOORS = ("F5", "F4", "F3", "F2", "F1", "F0")
 
-# The gateway and the command line are clients. Two commands make servers, by the front door.
+# The gateway and the command line are clients. Two commands make servers, by the front door; so do gateways that are
+# joined without a broker, each of which serves its events to the others.
 CLIENT_EDGES = (f"{PACKAGE}.cli", f"{PACKAGE}.gateway")
-SERVER_MAKERS = (f"{PACKAGE}.cli.demo", f"{PACKAGE}.cli.serve")
+SERVER_MAKERS = (f"{PACKAGE}.cli.demo", f"{PACKAGE}.cli.serve", f"{PACKAGE}.gateway.backends.zmq")
 INNER_ROOMS = (f"{PACKAGE}.rpc", f"{PACKAGE}.streams", f"{PACKAGE}.transport")
 
 # `errors` alone names zmq.Again, as a base class.

@@ -151,7 +151,7 @@ def test_what_was_being_sent_when_the_connection_broke_is_left() -> None:
         async def broken(text: str) -> None:
             raise RuntimeError("after the close")
 
-        socket.send_text = broken
+        socket.send_text = broken  # type: ignore[method-assign]
         outbox.put("one")
         outbox.put("two")
         await asyncio.wait_for(outbox.closed.wait(), 10)

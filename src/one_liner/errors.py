@@ -185,6 +185,12 @@ class RouterDownError(TransportError, ConnectionError):
     code = "router_down"
 
 
+class BrokerLostError(TransportError, ConnectionError):
+    """The broker that joins gateways, or that a bridge publishes to, cannot be reached."""
+
+    code = "broker_lost"
+
+
 class LoopError(TransportError):
     """A cascade leads back to a server that the request already went through; the message names the way."""
 

@@ -15,6 +15,8 @@ from one_liner.gateway.guard import Guard
 from one_liner.gateway.instrument_routes import instrument_router
 from one_liner.gateway.object_routes import add_object_routes
 from one_liner.gateway.overview_routes import overview_router
+from one_liner.gateway.pubsub.endpoint import PubSubEndpoint
+from one_liner.gateway.pubsub.router import pubsub_router
 from one_liner.gateway.refusal import AcceptThenClose
 from one_liner.gateway.rpc.served import rpc_router
 from one_liner.gateway.settings import Server, Settings, servers_of
@@ -52,7 +54,9 @@ def create_app(
     add_array_problem_handler(app)
     for router in (overview_router(), instrument_router(), array_router(), stream_router(), stream_socket_router()):
         app.include_router(router)
+    app.state.pubsub = PubSubEndpoint(backend=gateway.settings.backend, open_outbox=gateway.outbox)
     app.include_router(rpc_router(gateway))
+    app.include_router(pubsub_router(gateway, app.state.pubsub))
     add_object_routes(app, gateway)
     app.add_middleware(AcceptThenClose)
     app.add_middleware(Guard, settings=gateway.settings)

@@ -69,6 +69,7 @@ class Settings:
         rate_hz: how many requests and WebSockets one client may begin per second, on average; None for any number.
         outbox_messages: how many messages may wait for one WebSocket.
         outbox_bytes: and how large they may be together.
+        backend: what joins this gateway with others: "memory" for nothing, `redis://…`, `nats://…` or `zmq://…`.
         tokens: who may do what; without any, everybody who can reach the port may do everything.
         cors_origins: whose pages may call us from a browser.
     """
@@ -86,6 +87,7 @@ class Settings:
     rate_hz: float | None = None
     outbox_messages: int = 200
     outbox_bytes: int = 64 * MIB
+    backend: str = "memory"
     tokens: Sequence[Token] = ()
     cors_origins: Sequence[str] = ()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, params
@@ -18,8 +20,10 @@ from one_liner.gateway.settings import MIB
 
 Hook = Callable[[RpcChannel], Awaitable[Any]]
 
+OpenOutbox = Callable[[WebSocket], AbstractAsyncContextManager[Outbox]]
+
 OUTBOX_MESSAGES: Final = 1000
-"""How many messages may wait for one client: hundreds of calls may be answered at once."""
+"""How many messages may wait for one client, answers not counted."""
 
 OUTBOX_BYTES: Final = 16 * MIB
 
@@ -36,8 +40,9 @@ class WebSocketRpcEndpoint:
         on_disconnect: awaited with the channel when it has ended.
         timeout_s: how long calls to the client wait for an answer; None as long as it is connected.
         max_calls: how many calls of one client may run at once.
-        max_messages: how many messages may wait for one client; if that many are answers, it is closed with 1013.
+        max_messages: how many messages may wait for one client, answers not counted.
         max_bytes: how large they may be together.
+        open_outbox: makes the outbox of a WebSocket, in place of one with these bounds.
     """
 
     def __init__(
@@ -50,14 +55,14 @@ class WebSocketRpcEndpoint:
         max_calls: int = MAX_CALLS,
         max_messages: int = OUTBOX_MESSAGES,
         max_bytes: int = OUTBOX_BYTES,
+        open_outbox: OpenOutbox | None = None,
     ) -> None:
         self._methods = as_methods(methods)
         self._on_connect = list(on_connect)
         self._on_disconnect = list(on_disconnect)
         self._timeout_s = timeout_s
         self._max_calls = max_calls
-        self._max_messages = max_messages
-        self._max_bytes = max_bytes
+        self._open_outbox: OpenOutbox = open_outbox or partial(Outbox, most=max_messages, most_bytes=max_bytes)
         self._outboxes: dict[RpcChannel, Outbox] = {}
 
     @property
@@ -93,7 +98,7 @@ class WebSocketRpcEndpoint:
         """
         if websocket.application_state is WebSocketState.CONNECTING:
             await websocket.accept()
-        async with Outbox(websocket, most=self._max_messages, most_bytes=self._max_bytes) as outbox:
+        async with self._open_outbox(websocket) as outbox:
             channel = RpcChannel(
                 self._methods,
                 outbox.put,

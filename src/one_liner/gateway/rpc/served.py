@@ -66,7 +66,7 @@ def rpc_router(gateway: Gateway, path: str = "/ws") -> APIRouter:
         path: of the WebSocket.
     """
     router = APIRouter()
-    endpoint = WebSocketRpcEndpoint(ServedMethods(gateway.rigs))
+    endpoint = WebSocketRpcEndpoint(ServedMethods(gateway.rigs), open_outbox=gateway.outbox)
 
     @router.websocket(path)
     async def rpc(websocket: WebSocket) -> None:

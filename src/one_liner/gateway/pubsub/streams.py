@@ -1,0 +1,111 @@
+"""The streams of the servers behind a gateway, as topics: received while somebody subscribes, as JSON, once for all.
+
+The topic is the name of the stream, and what is delivered `{"timestamp", "sequence", "data"}`: the wall-clock time in
+s, the number of the sample, its value. What came instead of a value is `{"timestamp": null, …, "error"}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from one_liner.aio import Sample
+from one_liner.errors import NotExposedError, SourceFailedError
+from one_liner.gateway.event import ALL_TOPICS
+from one_liner.gateway.faults import fault_json
+from one_liner.gateway.json_values import dumps
+from one_liner.gateway.pubsub.endpoint import PubSubEndpoint
+from one_liner.gateway.rigs import Rig, Rigs, streams_of
+from one_liner.gateway.rpc.channel import RpcChannel
+
+_LOOK_EVERY_S = 0.25
+_MOST_WAITING = 256
+_LARGE_BYTES = 64 << 10
+
+
+class StreamTopics:
+    """Has an endpoint deliver the streams of servers.
+
+    Args:
+        rigs: the servers.
+        endpoint: who delivers. Its subscribers may not publish under the name of a stream.
+    """
+
+    def __init__(self, rigs: Rigs, endpoint: PubSubEndpoint) -> None:
+        self._rigs = rigs
+        self._endpoint = endpoint
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._look_now = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        endpoint.notifier.listen(lambda topic, wanted: self._look_now.set())
+        endpoint.notifier.add_publish_restriction(self._refuse)
+
+    async def start(self) -> None:
+        """Begin to look what is wanted and what there is."""
+        self._task = asyncio.create_task(self._look(), name="one_liner stream topics")
+
+    async def close(self) -> None:
+        """Receive nothing any more."""
+        tasks = [*self._watches.values(), *([] if self._task is None else [self._task])]
+        self._watches.clear()
+        self._task = None
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _known(self) -> dict[str, tuple[Rig, str]]:
+        """Every stream that there is: its topic, and where it comes from."""
+        return {
+            self._rigs.full_name(rig, name): (rig, name)
+            for rig in self._rigs.all()
+            if rig.description is not None
+            for name in streams_of(rig.description)
+        }
+
+    async def _refuse(self, topics: list[str], channel: RpcChannel) -> None:
+        for topic in self._known().keys() & set(topics):
+            raise NotExposedError(f"{topic!r} is a stream: it is published by its server alone")
+
+    async def _look(self) -> None:
+        while True:
+            wanted = self._endpoint.notifier.topics
+            known = self._known()
+            want_all = ALL_TOPICS in wanted
+            chosen = {topic: place for topic, place in known.items() if want_all or topic in wanted}
+            for topic in self._watches.keys() - chosen.keys():
+                self._watches.pop(topic).cancel()
+            for topic in chosen.keys() - self._watches.keys():
+                self._watches[topic] = asyncio.create_task(
+                    self._deliver(topic, *chosen[topic]), name=f"one_liner topic {topic}"
+                )
+            try:
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await self._look_now.wait()
+            except TimeoutError:
+                pass  # Servers come, go, and serve something else.
+            self._look_now.clear()
+
+    async def _deliver(self, topic: str, rig: Rig, name: str) -> None:
+        async with rig.watch(name, _MOST_WAITING) as watch:
+            async for item in watch:
+                if _size(item) < _LARGE_BYTES:
+                    text = _as_json(item)
+                else:
+                    # The newest: writing it may take longer than the next one needs to come.
+                    text = await asyncio.to_thread(_as_json, watch.newest() or item)
+                self._endpoint.publish_sample(topic, text)
+
+
+def _size(item: Sample | SourceFailedError) -> int:
+    data = item.data if isinstance(item, Sample) else None
+    return getattr(data, "nbytes", None) or (len(data) if isinstance(data, bytes | str | list | dict) else 0)
+
+
+def _as_json(item: Sample | SourceFailedError) -> str:
+    content: dict[str, Any]
+    if isinstance(item, Sample):
+        content = {"timestamp": item.wall_time, "sequence": item.sequence, "data": item.data}
+    else:
+        content = {"timestamp": None, "sequence": None, "data": None, "error": fault_json(item)}
+    return dumps(content).decode()
