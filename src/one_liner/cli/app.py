@@ -11,10 +11,12 @@ import typer
 from typer.main import get_command
 
 from one_liner.cli.call import call, get_attribute, set_attribute
+from one_liner.cli.control.console import control_console
+from one_liner.cli.control.demo import control_demo
 from one_liner.cli.demo.command import demo
 from one_liner.cli.events import events
-from one_liner.cli.jobs import jobs
 from one_liner.cli.gateway import gateway
+from one_liner.cli.jobs import jobs
 from one_liner.cli.keys import keys_app
 from one_liner.cli.ledger import ledger
 from one_liner.cli.listing import ls
@@ -63,6 +65,8 @@ app.command()(leases)
 app.command()(gateway)
 app.command()(plot)
 app.add_typer(web_app, name="web")
+app.command("control-demo")(control_demo)
+app.command("control-console")(control_console)
 app.add_typer(keys_app, name="keys")
 
 

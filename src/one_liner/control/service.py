@@ -221,6 +221,16 @@ class ControlService:
         return str(self._broadcast_endpoint) if self._server is None else self._server.broadcast_endpoint
 
     @property
+    def commands(self) -> dict[str, int]:
+        """The numbers of the commands, by name."""
+        return self._commands.names()
+
+    @property
+    def event_kinds(self) -> dict[str, int]:
+        """The numbers of the kinds of events, by name."""
+        return self._event_kinds.names()
+
+    @property
     def running(self) -> bool:
         """Whether it was started and not stopped."""
         return self._started and not self._stopped
