@@ -314,7 +314,9 @@ def test_the_console_in_a_terminal_has_history_completion_and_live_events(
     try:
         terminal.see("control>")
         terminal.see("rig")  # The bottom line has heard a heartbeat.
-        terminal.type("GET_ST\t\r")
+        terminal.type("GET_ST\t")
+        terminal.see("ATUS")
+        terminal.type("\r")
         terminal.see("SUCCESS")
         service.send_event("door_opened", {"which_door": "north"})
         terminal.see('{"whichDoor": "north"}')
