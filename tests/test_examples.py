@@ -291,6 +291,19 @@ def test_live_plot(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert picture.stat().st_size > 5000
 
 
+def test_json_peers(start: Start) -> None:
+    server = start("13_json_peers/server.py", "--command-port", "0", "--broadcast-port", "0")
+    ports = ["--command-port", server.port()]
+    server.wait_for("events at ")
+    ports += ["--broadcast-port", server.output.rpartition(":")[2].strip()]
+    output = start("13_json_peers/client.py", *ports).finish()
+    assert "status: {'celsius': 20.0, 'logPath': '/data/furnace_1/log.txt'}" in output
+    assert "heating: goes on" in output
+    assert numbers(r"event 2001 {'celsiusNow': ([\d.]+)}", output) == [40, 60, 80, 100]
+    assert "heating ended: 100 {'reachedCelsius': 100.0}" in output
+    assert "nobody knows 4711: nobody here carries out USER_DEFINED 4711" in output
+
+
 def qt_runs_here() -> str:
     """Why Qt cannot run here, or nothing; asked in a process of its own, since Qt aborts rather than raises."""
     probe = "from PySide6.QtWidgets import QApplication; QApplication([])"
