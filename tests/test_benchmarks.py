@@ -11,12 +11,17 @@ import os
 import random
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from benchmarks.comparison import changes, incomparable
 from benchmarks.contenders import NAMES
+from benchmarks.contenders.contender import Reader, Sample
+from benchmarks.contenders.draining import Drained
+from benchmarks.credit import Credit
 from benchmarks.figures import median, percentile, spread
 from benchmarks.page.behind import behind
 from benchmarks.page.goals import GOALS
@@ -163,6 +168,44 @@ def test_names_of_workloads_are_their_own_and_their_metrics_say_which_way_is_goo
     for name, workload in WORKLOADS.items():
         assert workload.name == name
         assert workload.metrics
+
+
+def test_a_publisher_is_never_further_ahead_than_its_window_unless_samples_are_lost():
+    with closing(Credit()) as publisher, closing(Credit(publisher.port)) as reader:
+        stop = Event()
+        turns = publisher.turns(2, stop)
+        reader.give()
+        assert [next(turns) for _ in range(3)] == [None] * 3  # the window, and for the one that arrived
+        next(turns)  # Nothing has arrived: it comes when that counts as lost.
+        reader.give()
+        heard = publisher.heard(stop)
+        next(heard)
+        stop.set()
+        assert not list(turns)
+        assert not list(heard)
+
+
+class Numbers(Reader):
+    """Samples 0 to 9, and then none."""
+
+    def __init__(self) -> None:
+        self.numbers = iter(range(10))
+        self.empty = Event()
+
+    def take(self, timeout_s: float) -> Sample:
+        for number in self.numbers:
+            return Sample(number, 0.0, None)
+        self.empty.set()
+        raise TimeoutError
+
+
+def test_a_drained_queue_is_a_cache():
+    numbers = Numbers()
+    with closing(Drained(numbers)) as cache:
+        assert numbers.empty.wait(PATIENCE_S)
+        assert cache.take(PATIENCE_S).number == 9
+        with pytest.raises(TimeoutError):
+            cache.take(0.0)
 
 
 # --- a change or noise -----------------------------------------------------------------------------------------------

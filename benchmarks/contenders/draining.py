@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Condition, Thread
+from threading import Condition, Event, Thread
 
 from benchmarks.contenders.contender import Reader, Sample
 
@@ -16,10 +16,12 @@ class Drained(Reader):
         self._queue = queue
         self._changed = Condition()
         self._newest: Sample | None = None
-        Thread(target=self._drain, daemon=True).start()
+        self._ends = Event()
+        self._thread = Thread(target=self._drain, daemon=True)
+        self._thread.start()
 
     def _drain(self) -> None:
-        while True:
+        while not self._ends.is_set():
             try:
                 sample = self._queue.take(WAIT_S)
             except TimeoutError:
@@ -35,3 +37,8 @@ class Drained(Reader):
             sample, self._newest = self._newest, None
         assert sample is not None
         return sample
+
+    def close(self) -> None:
+        """Take no more."""
+        self._ends.set()
+        self._thread.join()

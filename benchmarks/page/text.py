@@ -110,9 +110,10 @@ def _behind(results: Results, remarks: Remarks) -> Iterator[str]:
     if any(name not in (OURS, BARE) for name in results.contenders):
         yield "## Where others are ahead\n"
         yield "All their figures are better than all of ours; whatever overlaps is no difference.\n"
-        yield from (
-            _table(["", "one_liner", "ahead", "why, and what it would cost"], rows, words=4) if rows else ["Nowhere.\n"]
-        )
+        if rows:
+            yield from _table(["", "one_liner", "ahead", "why, and what it would cost"], rows, words=4)
+        else:
+            yield "Nowhere.\n"
 
 
 def _pictures(pictures: dict[str, str]) -> Iterator[str]:
