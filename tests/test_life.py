@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -477,47 +479,80 @@ def test_a_server_that_blocks_is_ended_by_ctrl_c(clients: bool) -> None:
 # --- forks -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize(
-    "use",
-    [
-        lambda server, client, push: client.call("device", "ok"),
-        lambda server, client, push: client.get("device", "ok"),
-        lambda server, client, push: client.get_stream("manual", block=True),
-        lambda server, client, push: client.last_sample("manual"),
-        lambda server, client, push: client.configure_stream("other"),
-        lambda server, client, push: client.unconfigure_stream("manual"),
-        lambda server, client, push: client.describe(),
-        lambda server, client, push: client.proxy("device").ok(),
-        lambda server, client, push: client.wait_until_connected(),
-        lambda server, client, push: client.on_state(print),
-        lambda server, client, push: next(client.stream("manual")),
-        lambda server, client, push: push(1),
-        lambda server, client, push: server.run(),
-        lambda server, client, push: server.add_stream("more", 10, "device", "ok"),
-        lambda server, client, push: server.add_zmq_stream("relayed", "tcp://127.0.0.1:9"),
-        lambda server, client, push: server.add_router("north"),
-        lambda server, client, push: server.get_stream_fn("other"),
-    ],
-)
-def test_a_forked_child_has_to_make_its_own(
-    server: RouterServer, client: RouterClient, use: Callable[..., Any]
-) -> None:
-    push = server.get_stream_fn("manual")
-    client.configure_stream("manual", wait=True, timeout_s=20)
+CLIENTS_FACE: dict[str, Callable[[RouterClient], Any]] = {
+    "add_stream": lambda client: client.add_stream("more", 10, "device", "ok"),
+    "call": lambda client: client.call("device", "ok"),
+    "call_by_name": lambda client: client.call_by_name("home"),
+    "configure_stream": lambda client: client.configure_stream("other"),
+    "describe": lambda client: client.describe(),
+    "describe_object": lambda client: client.describe_object("device"),
+    "disable_stream": lambda client: client.disable_stream("ok"),
+    "enable_stream": lambda client: client.enable_stream("ok"),
+    "get": lambda client: client.get("device", "ok"),
+    "get_stream": lambda client: client.get_stream("manual", block=True),
+    "get_stream_configurations": lambda client: client.get_stream_configurations(),
+    "last_sample": lambda client: client.last_sample("manual"),
+    "lease": lambda client: client.lease("device"),
+    "leases": lambda client: client.leases(),
+    "on_sample": lambda client: client.on_sample("manual", print),
+    "on_state": lambda client: client.on_state(print),
+    "proxy": lambda client: client.proxy("device"),
+    "remove_stream": lambda client: client.remove_stream("ok"),
+    "running_calls": lambda client: client.running_calls(),
+    "server_version": lambda client: client.server_version,
+    "set": lambda client: client.set("device", "ok", 1),
+    "stream": lambda client: client.stream("manual"),
+    "stream_statistics": lambda client: client.stream_statistics("manual"),
+    "unconfigure_stream": lambda client: client.unconfigure_stream("manual"),
+    "wait_until_connected": lambda client: client.wait_until_connected(),
+}
+SERVERS_FACE: dict[str, Callable[[RouterServer], Any]] = {
+    "add_instance": lambda server: server.add_instance("other", object()),
+    "add_named_call": lambda server: server.add_named_call("home", "device", "ok"),
+    "add_router": lambda server: server.add_router("north"),
+    "add_stream": lambda server: server.add_stream("more", 10, "device", "ok"),
+    "add_stream_from_callable": lambda server: server.add_stream_from_callable("more", 10, print),
+    "add_zmq_stream": lambda server: server.add_zmq_stream("relayed", "tcp://127.0.0.1:9"),
+    "allow": lambda server: server.allow("a" * 40),
+    "describe": lambda server: server.describe(),
+    "disable_stream": lambda server: server.disable_stream("ok"),
+    "disallow": lambda server: server.disallow("a" * 40),
+    "enable_stream": lambda server: server.enable_stream("ok"),
+    "get_stream_configurations": lambda server: server.get_stream_configurations(),
+    "get_stream_fn": lambda server: server.get_stream_fn("other"),
+    "leases": lambda server: server.leases(),
+    "remove_instance": lambda server: server.remove_instance("device"),
+    "remove_named_call": lambda server: server.remove_named_call("home"),
+    "remove_router": lambda server: server.remove_router("north"),
+    "remove_stream": lambda server: server.remove_stream("ok"),
+    "run": lambda server: server.run(),
+    "running_calls": lambda server: server.running_calls(),
+}
+# What only tells what is known here already, and `close`, which leaves what is the parent's alone.
+HARMLESS = {
+    RouterClient: {"clock_offset", "close", "stale_replies", "state", "version"},
+    RouterServer: {
+        *("broadcast_endpoint", "broadcast_port", "close", "get_version", "instances"),
+        *("public_key", "rpc_endpoint", "rpc_port", "version"),
+    },
+}
+
+
+@pytest.mark.parametrize(("cls", "face"), [(RouterClient, CLIENTS_FACE), (RouterServer, SERVERS_FACE)])
+def test_every_public_name_is_tried_in_a_forked_child(cls: Any, face: dict[str, Any]) -> None:
+    assert set(face) == {name for name in vars(cls) if not name.startswith("_")} - HARMLESS[cls]
+
+
+def what_a_child_says(tell: Callable[[], dict[str, str]]) -> dict[str, str]:
+    """Do something in a forked child, which has to end by itself."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            use(server, client, push)
-            word = b"nothing was raised"
-        except ForkedError:
-            word = b"forked"
+            said = tell()
         except BaseException as error:
-            word = repr(error).encode()
-        client.close()
-        server.close()
-        os.write(write_end, word)
+            said = {"the child": repr(error)}
+        os.write(write_end, json.dumps(said).encode())
         os._exit(0)
     os.close(write_end)
     ended = False
@@ -528,14 +563,53 @@ def test_a_forked_child_has_to_make_its_own(
         return ended
 
     try:
-        poll_until(has_ended, what="the child to end")
+        poll_until(has_ended, PATIENCE_S, "the child to end")
     finally:
         if not ended:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-        word = os.read(read_end, 1000)
+        written = os.read(read_end, 65536)
         os.close(read_end)
-    assert word == b"forked"
+    return dict(json.loads(written))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_has_to_make_its_own(server: RouterServer, client: RouterClient) -> None:
+    push = server.get_stream_fn("manual")
+    server.add_stream("ok", 10, "device", "ok")
+    client.configure_stream("manual", wait=True, timeout_s=20)
+    device, samples = client.proxy("device"), client.stream("manual")
+
+    def attempt(use: Callable[[], Any]) -> str:
+        try:
+            return f"gave {use()!r}"
+        except ForkedError as error:
+            return "forked" if "child" in str(error) else str(error)
+        except BaseException as error:
+            return repr(error)
+
+    def tell() -> dict[str, str]:
+        uses: dict[str, Callable[[], Any]] = {
+            **{f"client.{name}": partial(use, client) for name, use in CLIENTS_FACE.items()},
+            **{f"server.{name}": partial(use, server) for name, use in SERVERS_FACE.items()},
+            "push": lambda: push(1),
+            "a proxy's method": lambda: device.ok(),
+            "the next sample": lambda: next(samples),
+        }
+        # As if other threads of the parent had been in the middle of something.
+        for lock in (client._lock, server._lock, client._link._changed):
+            holder = threading.Thread(target=lock.acquire)
+            holder.start()
+            holder.join()
+        said = {name: attempt(use) for name, use in uses.items()}
+        client.close()
+        server.close()
+        return said
+
+    said = what_a_child_says(tell)
+    assert {name: word for name, word in said.items() if word != "forked"} == {}
+    assert len(said) == len(CLIENTS_FACE) + len(SERVERS_FACE) + 3
     assert client.call("device", "ok") == "ok", "the parent's are as they were"
     push("still here")
     assert client.get_stream("manual", timeout_s=PATIENCE_S)[1] == "still here"

@@ -173,14 +173,14 @@ class RouterClient:
 
     def close(self) -> None:
         """Stop everything; every waiter, in any thread, gets a `ClosedError`. Any number of times, from any thread."""
+        if os.getpid() != self._pid:
+            return  # The sockets belong to the parent process.
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             subscriptions = [*self._subscriptions.values(), *self._feeds.values()]
             callbacks = list(self._callbacks)
-        if os.getpid() != self._pid:
-            return  # The sockets belong to the parent process.
         try:
             self._stop(subscriptions, callbacks)
         except BaseException:
@@ -309,6 +309,7 @@ class RouterClient:
             LeasedError: somebody else has it; `details` name them.
             UnknownObjectError: there is no such object. And as `call`.
         """
+        self._check_process()
         self._link.wait_ready(self._clock.now() + HEARTBEATS_TO_LOSS * self._link.heartbeat_s)
         self._control(obj_name, "take_lease", force=force, who=self._name)
         held = HeldLease(obj_name, self._control, self._link.heartbeat_s)
@@ -604,6 +605,7 @@ class RouterClient:
             ConfigurationError: an argument cannot be right.
             StreamTimeoutError, NoServerError, ClosedError: while waiting.
         """
+        self._check_process()
         check_stream_name(name)
         make_buffer(storage_type, max_samples, max_bytes, drop)
         loads = deserializer[1] if isinstance(deserializer, tuple) else deserializer
@@ -622,6 +624,7 @@ class RouterClient:
         Raises:
             UnknownStreamError: it was not configured.
         """
+        self._check_process()
         with self._lock:
             self._check_usable()
             subscription = self._subscriptions.pop(name, None)
@@ -677,6 +680,7 @@ class RouterClient:
             StreamTimeoutError, SourceFailedError, NoServerError, ServerLostError: as `get_stream`. After a
                 `SourceFailedError` a new iterator goes on with the next sample.
         """
+        self._check_process()
         check_timeout(timeout_s)
         if name not in self._subscriptions:
             self.configure_stream(name)
@@ -701,6 +705,7 @@ class RouterClient:
         Returns:
             A handle; close it to stop.
         """
+        self._check_process()
         if name not in self._subscriptions:
             self.configure_stream(name)
         stop = Flag()
@@ -865,11 +870,10 @@ class RouterClient:
         return self._receiver
 
     def _subscription(self, name: str) -> Subscription:
+        self._check_process()
         subscription = self._subscriptions.get(name)
         if subscription is None:
             raise self._not_configured(name)
-        if os.getpid() != self._pid:
-            raise ForkedError("this client was made before a fork; make a new one in the child process")
         return subscription
 
     def _not_configured(self, name: str) -> UnknownStreamError:
@@ -923,9 +927,13 @@ class RouterClient:
             self._callbacks.append(callback)
         return callback
 
-    def _check_usable(self) -> None:
+    def _check_process(self) -> None:
+        """Before any lock is taken: in a forked child, a thread that is not there may hold it for ever."""
         if os.getpid() != self._pid:
             raise ForkedError("this client was made before a fork; make a new one in the child process")
+
+    def _check_usable(self) -> None:
+        self._check_process()
         if self._closed:
             raise ClosedError("this client is closed")
 

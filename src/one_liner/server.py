@@ -272,8 +272,7 @@ class RouterServer:
             self.close()
 
     def _start(self) -> None:
-        if os.getpid() != self._pid:
-            raise ForkedError("this server was made before a fork; make it in the child process")
+        self._check_process()
         with self._lock:
             self._check_open()
             if self._running:
@@ -303,13 +302,13 @@ class RouterServer:
         is under way is not waited for longer, its caller is told that it may or may not have run. What it returns is
         dropped.
         """
+        if os.getpid() != self._pid:
+            return  # The sockets belong to the parent process.
         with self._lock:
             first = not self._closed
             if first:
                 self._closed, self._closer = True, current_thread()
             hops = self._cascade.all()
-        if os.getpid() != self._pid:
-            return  # The sockets belong to the parent process.
         if not first:
             if self._closer is not current_thread():
                 self._stopped.wait(_CLOSE_TIMEOUT_S)
@@ -398,14 +397,17 @@ class RouterServer:
 
     def describe(self) -> ServerDescription:
         """Everything that is served, routers included. Data by `as_dict()`, for people by `str()`."""
+        self._check_process()
         return self._description((self._id,))
 
     def running_calls(self) -> list[dict[str, Any]]:
         """What runs or waits now: `where` (`stage.move`), `who` (for which client), `for_s` (how long already)."""
+        self._check_process()
         return [*self._rpc.running_calls(), *self._desk.running_calls()]
 
     def leases(self) -> list[dict[str, Any]]:
         """Who has exclusive control: `object` ("" for the whole server), `who`, `for_s` (since how many seconds)."""
+        self._check_process()
         return self._warden.report()
 
     # --- who may come in ---------------------------------------------------------------------------------------------
@@ -447,6 +449,7 @@ class RouterServer:
         self._fanout.cut()
 
     def _guarded(self) -> Guard:
+        self._check_process()
         if self._guard is None:
             raise ConfigurationError("this server has no keys, and so lets everybody in; give it keys=…")
         return self._guard
@@ -504,6 +507,7 @@ class RouterServer:
         Raises:
             ConfigurationError: the name cannot be, or is taken; or one of the others names what does not exist.
         """
+        self._check_process()
         urgent = check_members("urgent", name, obj, urgent)
         read_only = check_members("read_only", name, obj, read_only)
         check_members("safe_call", name, obj, [safe_call] if safe_call else [])
@@ -519,6 +523,7 @@ class RouterServer:
         Raises:
             UnknownObjectError: there is none of this name.
         """
+        self._check_process()
         self._exposure.remove(name)
         self._rules.remove(name)
         self._changed()
@@ -543,6 +548,7 @@ class RouterServer:
         Raises:
             ConfigurationError: an argument is not of the kind that it has to be.
         """
+        self._check_process()
         self._named_calls.add(call_name, obj_name, attr_name, args, kwargs)
         self._changed()
 
@@ -552,6 +558,7 @@ class RouterServer:
         Raises:
             UnknownObjectError: there is none of this name.
         """
+        self._check_process()
         self._named_calls.remove(call_name)
         self._changed()
 
@@ -591,6 +598,7 @@ class RouterServer:
             ConfigurationError: the frequency is not positive and finite, or another argument cannot be right.
             UnknownObjectError, NotExposedError: there is no such thing to call.
         """
+        self._check_process()
         args, kwargs = check_arguments(stream_name, args, kwargs)
         source = AttributeSource(self._exposure, obj_name, attr_name, args, kwargs)
         function = getattr(type(self._exposure.get(obj_name.partition(".")[0])), attr_name, None)
@@ -634,6 +642,7 @@ class RouterServer:
         Raises:
             ConfigurationError: the frequency is not positive and finite, or another argument cannot be right.
         """
+        self._check_process()
         args, kwargs = check_arguments(stream_name, args, kwargs)
         source = FunctionSource(self._exposure, func, args, kwargs)
         self._add_periodic(stream_name, frequency_hz, source, text_of(func), func, enabled, serializer, on_demand)
@@ -655,6 +664,7 @@ class RouterServer:
             ConfigurationError: the name or the serializer cannot be. By the function: `NotCarriableError` when the
                 value cannot travel; then nothing is broadcast.
         """
+        self._check_process()
         written = serializer_of(serializer, self._codec, allow_pickle=self._allow_pickle)
         stream = self._find_or_add(
             Stream(name, StreamKind.MANUAL, written, self._codec, self._id, source_text="the application")
@@ -705,6 +715,7 @@ class RouterServer:
         Raises:
             ConfigurationError: the name, the address, the topic or a key cannot be.
         """
+        self._check_process()
         if not isinstance(address, str) or "://" not in address:
             raise ConfigurationError(
                 f"an address is written tcp://host:port, ipc://path or inproc://name, not {address!r}"
@@ -743,6 +754,7 @@ class RouterServer:
         Raises:
             UnknownStreamError: there is none of this name; also a `KeyError`.
         """
+        self._check_process()
         self._check_not_own(name)
         self._set_enabled(name, True)
 
@@ -752,6 +764,7 @@ class RouterServer:
         Raises:
             UnknownStreamError: there is none of this name; also a `KeyError`.
         """
+        self._check_process()
         self._check_not_own(name)
         self._set_enabled(name, False)
 
@@ -761,6 +774,7 @@ class RouterServer:
         Raises:
             UnknownStreamError: there is none of this name; also a `KeyError`.
         """
+        self._check_process()
         self._check_not_own(name)
         self._dismiss(self._registry.remove(name))
 
@@ -770,6 +784,7 @@ class RouterServer:
         Args:
             as_dict: plain data (`periodic_streams`, `manual_streams`, `zmq_streams`) instead of a mapping by name.
         """
+        self._check_process()
         configurations = StreamConfigurations.from_dict(self._stream_configurations("", (self._id,)))
         return configurations.as_dict() if as_dict else configurations
 
@@ -996,6 +1011,7 @@ class RouterServer:
             LoopError: the other server leads back to this one. If it is not there yet, requests that go round are
                 refused later.
         """
+        self._check_process()
         check_name(name)
         endpoint = Endpoint.of(protocol, interface, rpc_port)
         curve = self._curve_for(keys, server_key)
@@ -1034,6 +1050,7 @@ class RouterServer:
         Raises:
             UnknownObjectError: there is no router of this name.
         """
+        self._check_process()
         hop = self._cascade.remove(name)
         self._rpc.remove_forwarder(hop.forwarder)
         hop.close()
@@ -1163,9 +1180,13 @@ class RouterServer:
         with self._lock:
             self._revision += 1
 
-    def _check_open(self) -> None:
+    def _check_process(self) -> None:
+        """Before any lock is taken: in a forked child, a thread that is not there may hold it for ever."""
         if os.getpid() != self._pid:
             raise ForkedError("this server was made before a fork; make it in the child process")
+
+    def _check_open(self) -> None:
+        self._check_process()
         if self._closed:
             raise ClosedError("this server is closed")
 
