@@ -457,6 +457,7 @@ class RouterClient:
             LeasedError, RefusedError, LimitError: not by us, or not now. In all these cases it did not run.
             ServerLostError: it may or may not have been accepted. And as `call`.
         """
+        self._check_process()
         given, by_name = check_arguments(f"{obj_name}.{attr_name}", args, kwargs)
         data = self._control(
             obj_name,
@@ -480,6 +481,7 @@ class RouterClient:
             UnknownJobError: there is none, or it has ended long ago. Also a `KeyError`.
             JobLostError: its server was restarted; it may or may not have run to its end. And as `call`.
         """
+        self._check_process()
         return JobHandle(self._jobs.ask(_text(job_id)), self._jobs, self._keep)
 
     def jobs(self) -> list[JobInfo]:
@@ -517,6 +519,7 @@ class RouterClient:
         Raises:
             ConfigurationError: there is no such topic, or another argument cannot be.
         """
+        self._check_process()
         inbox = self._listen(topic, kind, source, last)
         return self._keep(calling(callback, inbox, self._event_hub().unlisten))
 
@@ -541,6 +544,7 @@ class RouterClient:
             timeout_s: how long to wait for the next one, in s; then a `StreamTimeoutError`, also a `TimeoutError`, is
                 raised, and the loop can be entered again. None waits without end.
         """
+        self._check_process()
         limit_s = check_timeout(timeout_s)
         return EventStream(self._listen(topic, kind, source, last), self._event_hub().unlisten, limit_s)
 

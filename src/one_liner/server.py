@@ -474,6 +474,7 @@ class RouterServer:
         Raises:
             ClosedError: this server was closed.
         """
+        self._check_process()
         return self._fanout.publisher(hears_subscriptions=True)
 
     # --- objects and calls -------------------------------------------------------------------------------------------
@@ -821,6 +822,7 @@ class RouterServer:
             ConfigurationError: this is no kind.
             ClosedError: the server is closed.
         """
+        self._check_process()
         return self._emitter.emit(Topic.EVENT, kind, context)
 
     def emergency(self, kind: Any, context: Any = None) -> Event:
@@ -828,6 +830,7 @@ class RouterServer:
 
         As `emit`; but a context that cannot travel does not stop it: it goes as its `repr`.
         """
+        self._check_process()
         return self._emitter.emit(Topic.EMERGENCY, kind, context)
 
     def events(self, topic: Any = None, kind: Any = None, last: int = 100) -> list[Event]:
@@ -838,6 +841,7 @@ class RouterServer:
             kind: one or several; None for all.
             last: how many.
         """
+        self._check_process()
         return self._emitter.recent(Selection.of(topic, kind), check_last(last))
 
     def on_event(
@@ -854,6 +858,7 @@ class RouterServer:
         Returns:
             A handle; close it to stop.
         """
+        self._check_process()
         self._check_open()
         selection = Selection.of(topic, kind)
         if Topic.HEARTBEAT in selection.topics:
@@ -879,6 +884,7 @@ class RouterServer:
             ConfigurationError: the frequency cannot be, or this is no property.
             UnknownObjectError, NotExposedError: there is no such thing.
         """
+        self._check_process()
         target = self._exposure.resolve(obj_name, attr_name)
         if not target.is_property and target.direct:
             raise ConfigurationError(f"{target.where} is called, not read: only a property can be observed")
@@ -902,6 +908,7 @@ class RouterServer:
         Raises:
             UnknownObjectError: it is not observed.
         """
+        self._check_process()
         self._observer.unobserve(obj_name, attr_name)
         name = observation_name(obj_name, attr_name)
         if self._registry.find(name) is not None:
@@ -937,6 +944,7 @@ class RouterServer:
         Raises:
             UnknownObjectError, NotExposedError, BadArgumentsError, LimitError: it is not accepted, and did not run.
         """
+        self._check_process()
         return self._desk.submit(obj_name, attr_name, args, kwargs, timeout_s=timeout_s, who=who, on_done=on_done)
 
     def submit_function(
@@ -951,30 +959,37 @@ class RouterServer:
         on_done: Callable[[JobInfo], Any] | None = None,
     ) -> JobInfo:
         """Run any function as a job, under a name of your choice. It has no lane. As `submit`."""
+        self._check_process()
         return self._desk.submit_function(name, func, args, kwargs, timeout_s=timeout_s, who=who, on_done=on_done)
 
     def job(self, job_id: str) -> JobInfo:
         """What is known of a job. Raises `UnknownJobError`, `JobLostError`."""
+        self._check_process()
         return self._desk.info(job_id)
 
     def jobs(self) -> list[JobInfo]:
         """The jobs of this server that run, wait, or have ended: of those the last 1000, 256 MiB of results, 7 days."""
+        self._check_process()
         return self._desk.all()
 
     def job_result(self, job_id: str) -> Any:
         """What a job gave; raises what it raised, `JobCancelledError`, or `JobStateError` where it has not ended."""
+        self._check_process()
         return self._desk.result(job_id)
 
     def cancel_job(self, job_id: str, who: str = "the application") -> bool:
         """Have a job end: at once if it waits, at its next check point if it runs. False when it had ended."""
+        self._check_process()
         return self._desk.cancel(job_id, who)
 
     def pause_job(self, job_id: str) -> None:
         """Have a job wait at its next check point. Raises `JobStateError` where it does not run."""
+        self._check_process()
         self._desk.pause(job_id)
 
     def resume_job(self, job_id: str) -> None:
         """Have a job go on. Raises `JobStateError` where it has ended."""
+        self._check_process()
         self._desk.resume(job_id)
 
     # --- the cascade -------------------------------------------------------------------------------------------------
