@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import Event, Thread, current_thread
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from one_liner.errors import (
     StreamTimeoutError,
     UnknownStreamError,
 )
+from one_liner.limits import Limits
 from tests.conftest import poll_until
 
 HEARTBEAT_S = 0.3
@@ -586,6 +587,38 @@ def test_waiting_for_a_subscription_at_the_wrong_port_ends() -> None:
 
 
 # --- many threads ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hops", [0, 1])
+def test_a_connection_that_libzmq_gave_up_is_made_again(
+    server: RouterServer, hops: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It connects again by itself where a connection broke, and never where it found a mistake: a frame too large."""
+    monkeypatch.setattr("one_liner.streams.intake.KNOCK_S", 0.2)
+    limits = Limits(message_bytes=1_000_000)
+    push, push_other = server.get_stream_fn("x"), server.get_stream_fn("other")
+    with ExitStack() as stack:
+        near, prefix = server, ""
+        if hops:
+            near, prefix = stack.enter_context(serving(limits=limits)), "up/"
+            near.add_router("up", rpc_port=server.rpc_port)
+        client = stack.enter_context(watching(near, **({} if hops else {"limits": limits})))
+        for name in ("x", "other"):
+            client.configure_stream(prefix + name, wait=True, timeout_s=10)
+        push("before")
+        assert client.get_stream(prefix + "x", timeout_s=10).data == "before"
+        for times in range(1, 3):
+            push(bytes(2_000_000))
+
+            def arrives(word: str = f"after {times}") -> bool:
+                push(word)
+                push_other(word)
+                return all(word in drain(client, prefix + name) for name in ("x", "other"))
+
+            poll_until(arrives, what="samples, on a connection that is another one")
+        statistics = client.stream_statistics(prefix + "x")
+        assert statistics.lost_on_the_way + statistics.dropped_upstream >= 2
+        assert statistics.accounted
 
 
 def test_one_client_in_many_threads(server: RouterServer, client: RouterClient) -> None:
