@@ -66,9 +66,15 @@ def chain(processes: Chain) -> Iterator[Chain]:
 
 
 @pytest.fixture
-def client(chain: Chain) -> Iterator[RouterClient]:
+def heartbeat_s() -> float:
+    """Of the client."""
+    return HEARTBEAT_S
+
+
+@pytest.fixture
+def client(chain: Chain, heartbeat_s: float) -> Iterator[RouterClient]:
     with RouterClient(
-        interface="127.0.0.1", rpc_port=chain.near.rpc_port, broadcast_port=None, heartbeat_s=HEARTBEAT_S
+        interface="127.0.0.1", rpc_port=chain.near.rpc_port, broadcast_port=None, heartbeat_s=heartbeat_s
     ) as made:
         poll_until(lambda: answer(made, "instrument"), PATIENCE_S, "all three to be there")
         poll_until(lambda: not made._link.hello.down, PATIENCE_S, "it to know that")  # type: ignore[union-attr]
@@ -179,6 +185,7 @@ def waits_to_be_sent(port: int) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into the sockets as Linux tells it")
+@pytest.mark.parametrize("heartbeat_s", [2.0])  # So patient that `near` may stand still.
 @pytest.mark.parametrize("fault", ["killed", "stopped"])
 @pytest.mark.parametrize("who", ["far", "middle"])
 def test_in_the_middle_of_a_large_answer(chain: Chain, client: RouterClient, who: str, fault: str) -> None:
