@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from one_liner import RouterClient, RouterServer
-from one_liner.errors import ConfigurationError, UnknownStreamError
+from one_liner.errors import ConfigurationError, MalformedError, UnknownStreamError
 from one_liner.streams.ledger import ReaderStatistics
 from tests.conftest import poll_until
 
@@ -126,7 +126,7 @@ def test_a_second_listener_begins_with_the_last_ledger() -> None:
         first.configure_stream(LEDGER, wait=True)
         first.get_stream(LEDGER, timeout_s=20)
         second.configure_stream(LEDGER, "cache", wait=True)
-        assert second.get_stream(LEDGER, timeout_s=20).data == {"streams": {}}
+        assert second.get_stream(LEDGER, timeout_s=20).data == {"streams": {}, "readers": {}}
 
 
 @pytest.mark.parametrize("depth", [1, 3])
@@ -159,6 +159,75 @@ def test_a_bare_subscriber_has_it_by_its_topic_alone() -> None:
             assert socket.recv().startswith(LEDGER.encode() + b"\0")
         finally:
             socket.close(0)
+
+
+def readers(client: RouterClient, name: str, ledger: str = LEDGER) -> dict[str, dict[str, Any]]:
+    """Those of one stream by what they call themselves, in the next ledger."""
+    entries = next_ledger(client, ledger)["readers"].get(name, [])
+    return {entry.pop("who"): entry for entry in entries}
+
+
+def test_every_reader_is_in_it_exactly() -> None:
+    with serving() as server, watching(server) as operator, ExitStack() as stack:
+        push = server.get_stream_fn("pushed")
+        ports = {"rpc_port": server.rpc_port, "broadcast_port": None, "heartbeat_s": HEARTBEAT_S}
+        anna = stack.enter_context(RouterClient(**ports, name="anna"))  # type: ignore[arg-type]
+        ben = stack.enter_context(RouterClient(**ports, name="ben"))  # type: ignore[arg-type]
+        anna.configure_stream("pushed", "queue", max_samples=10, wait=True)
+        ben.configure_stream("pushed", "cache", last_sample=False, wait=True)
+        assert ben._link.hello is not None
+        assert not ben._link.hello.reports, "nobody wants to know yet"
+        for number in range(37):
+            push(number)
+        poll_until(lambda: all(client.stream_statistics("pushed").received == 37 for client in (anna, ben)))
+        for _ in range(4):
+            anna.get_stream("pushed")
+        ben.get_stream("pushed")
+        operator.configure_stream(LEDGER, wait=True)
+        found: dict[str, dict[str, Any]] = {}
+
+        def both_have_reported() -> bool:
+            found.update(readers(operator, "pushed"))
+            return len(found) == 2
+
+        poll_until(both_have_reported, timeout_s=30)
+        for client, name in ((anna, "anna"), (ben, "ben")):
+            assert 0 <= found[name].pop("age_s") < 30
+            assert found[name] == client.stream_statistics("pushed").as_dict()
+        assert (found["anna"]["delivered"], found["anna"]["waiting"], found["anna"]["dropped"]) == (4, 6, 27)
+        assert (found["ben"]["delivered"], found["ben"]["conflated"]) == (1, 36)
+        assert found["anna"]["expected"] == next_ledger(operator)["streams"]["pushed"]["produced"]
+        assert LEDGER not in next_ledger(operator)["readers"]
+        ben.close()
+        poll_until(lambda: set(readers(operator, "pushed")) == {"anna"}, timeout_s=30, what="ben to be forgotten")
+        operator.unconfigure_stream(LEDGER)
+        poll_until(lambda: server._bookkeeper.readers.by_stream(0.0) == {}, timeout_s=20)
+        poll_until(lambda: anna._link.hello is not None and not anna._link.hello.reports, timeout_s=20)
+
+
+def test_readers_of_what_comes_through_a_router_are_in_the_ledger_of_the_server_they_ask() -> None:
+    with serving() as far, serving() as near, watching(near) as client:
+        push = far.get_stream_fn("pushed")
+        near.add_router("north", rpc_port=far.rpc_port)
+        client.configure_stream("north/pushed", wait=True)
+        client.configure_stream(LEDGER, wait=True)
+        push(1)
+        poll_until(lambda: client.stream_statistics("north/pushed").waiting == 1)
+
+        def reported() -> bool:
+            return [one["waiting"] for one in readers(client, "north/pushed").values()] == [1]
+
+        poll_until(reported, timeout_s=30)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, [], {"x": 5}, {"x": {}}, {5: {}}, {"x": {"received": 1}}, {"x" * 2000: {}}])
+def test_a_report_that_cannot_be_is_an_error_to_its_client(wrong: Any) -> None:
+    with serving() as server, watching(server) as client:
+        client.configure_stream(LEDGER, wait=True)
+        next_ledger(client)
+        with pytest.raises(MalformedError, match=r"report|name of a stream"):
+            client._control("", "report_ledger", streams=wrong)
+        assert next_ledger(client)["readers"] == {}
 
 
 def test_nobody_else_may_have_such_a_name() -> None:

@@ -259,11 +259,13 @@ def test_ledger_of_some_streams(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_ledger_follows_a_server_and_those_behind_it(capsys: pytest.CaptureFixture[str]) -> None:
+    from one_liner.client import RouterClient
     from one_liner.server import RouterServer
 
     with (
         RouterServer(rpc_port=0, broadcast_port=0) as north,
         RouterServer(rpc_port=0, broadcast_port=0) as server,
+        contextlib.ExitStack() as stack,
     ):
         north.run()
         server.run()
@@ -272,14 +274,21 @@ def test_ledger_follows_a_server_and_those_behind_it(capsys: pytest.CaptureFixtu
         push = server.get_stream_fn("near")
         push(1)
         push(2)
+        anna = stack.enter_context(RouterClient(rpc_port=server.rpc_port, broadcast_port=None, name="anna"))
+        anna.configure_stream("north/far", wait=True)
         follow = ["ledger", "--follow", "--seconds", "4", "--server", server.rpc_endpoint]
         assert main([*follow, "--json"]) == 0
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert len(lines) >= 2
         assert {name: row["produced"] for name, row in lines[-1].items()} == {"near": 2, "north/far": 1}
+        assert [one["who"] for one in lines[-1]["north/far"]["readers"]] == ["anna"]
+        assert lines[-1]["near"]["readers"] == []
         assert main([*follow, "north/far"]) == 0
         shown = capsys.readouterr().out
-        assert "north/far" in shown
+        assert re.search(r"^stream +produced +published", shown)
+        assert re.search(r"^north/far +1 +1", shown, re.MULTILINE)
+        assert re.search(r"^stream +reader +expected +delivered", shown, re.MULTILINE)
+        assert re.search(r"^north/far +anna +0 +0", shown, re.MULTILINE)
         assert "near" not in shown
         assert main(["watch", ":ledger", "north/:ledger", "--count", "1", "--server", server.rpc_endpoint]) == 0
         assert "north/:ledger #" in capsys.readouterr().out

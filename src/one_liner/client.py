@@ -44,13 +44,14 @@ from one_liner.keys import KeySource, for_client
 from one_liner.limits import Limits, check_limits
 from one_liner.rpc.client import RpcClient
 from one_liner.rpc.held import HeldLease
-from one_liner.rpc.hello import random_id
+from one_liner.rpc.hello import Hello, random_id
 from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link, State
 from one_liner.streams.buffers import DEFAULT_MAX_BYTES, DEFAULT_MAX_SAMPLES, make_buffer
 from one_liner.streams.configuration import StreamConfigurations
 from one_liner.streams.ledger import ReaderStatistics
+from one_liner.streams.readers import report_of
 from one_liner.streams.receiver import Receiver
-from one_liner.streams.registry import check_stream_name
+from one_liner.streams.registry import check_stream_name, is_own
 from one_liner.streams.sample import Sample
 from one_liner.streams.subscription import Storage, Subscription
 from one_liner.transport.endpoints import Endpoint
@@ -164,6 +165,7 @@ class RouterClient:
             curve=curve,
             limits=limits,
         )
+        self._link.on_hello(self._report)
         self._rpc = RpcClient(
             self._context, self._link, client=client, codec=self._codec, timeout_s=timeout_s, if_busy=if_busy
         )
@@ -883,6 +885,15 @@ class RouterClient:
     def _not_configured(self, name: str) -> UnknownStreamError:
         known = ", ".join(sorted(self._subscriptions)) or "none"
         return UnknownStreamError(f"stream {name!r} was not configured at this client; configured are: {known}")
+
+    def _report(self, hello: Hello) -> None:
+        """Tell the server what became of its samples here, if somebody wants to know; on the link's thread."""
+        if not hello.reports:
+            return
+        with self._lock:
+            counted = {name: one.statistics for name, one in self._subscriptions.items() if not is_own(name)}
+        body, _ = self._codec.encode(["report_ledger", {"streams": report_of(counted)}])
+        self._link.submit(Kind.CONTROL, "", bytes(body), lambda _: None)
 
     def _no_samples_because(self, name: str) -> OneLinerError | None:
         """Why nobody will send a sample of a stream; None while somebody may."""

@@ -237,7 +237,15 @@ class RouterServer:
             self._rpc.drop_calls,
         )
         self._tickers = Tickers(self._registry, self._fanout, self._rpc, self._clock)
-        self._bookkeeper = Bookkeeper(self._registry, self._fanout, self._context, self._codec, self._id, self._clock)
+        self._bookkeeper = Bookkeeper(
+            self._registry,
+            self._sessions,
+            self._fanout,
+            self._context,
+            codec=self._codec,
+            origin=self._id,
+            clock=self._clock,
+        )
         with closing_on_error(self):
             for call_name, call in wanted.named_calls.items():
                 self.add_named_call(call_name, **call.arguments())
@@ -1214,6 +1222,7 @@ class RouterServer:
             broadcast_port=self.broadcast_port,
             revision=self._revision,
             down=self._cascade.down(),
+            reports=self._bookkeeper.followed,
         ).as_dict()
 
     # --- what a client may ask of the server itself ------------------------------------------------------------------
@@ -1232,6 +1241,7 @@ class RouterServer:
             "holds_lease": lambda path, client, **_: self._warden.holds(path, client),
             "leases": lambda path, **_: self.leases(),
             "publish_marker": self._publish_marker,
+            "report_ledger": self._report_ledger,
             "running_calls": self._running_calls_for,
             "version": lambda path, **_: __version__,
             "trace": lambda path, trail, **_: self._cascade.trace(trail),
@@ -1278,6 +1288,10 @@ class RouterServer:
         marker = SampleMessage(Kind.MARKER, 0, self._id, Encoding.RAW, now, self._clock.wall(), b"")
         self._push.send(marker.encode(topic_of(path)))
         return self._registry.missing(name) if stream is None else None
+
+    def _report_ledger(self, path: str, client: int, streams: Any, **_: Any) -> None:
+        if self._bookkeeper.followed:
+            self._bookkeeper.readers.note(client, streams, self._clock.now())
 
     def _add_stream_for(self, path: str, trail: tuple[int, ...], client: int, **arguments: Any) -> None:
         obj_name, attr_name = arguments.get("obj_name"), arguments.get("attr_name")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -30,7 +31,8 @@ from one_liner.config import check_timeout
 from one_liner.errors import NoDataError
 
 _COUNTERS = ("produced", "published", "failed", "skipped_late", "skipped_busy", "overruns")
-_BAD_COUNTERS = frozenset(_COUNTERS) - {"produced", "published"}
+_AT_READERS = ("expected", "delivered", "waiting", "dropped", "conflated", "dropped_upstream", "lost_on_the_way")
+_BAD_COUNTERS = frozenset((*_COUNTERS[2:], "dropped", "dropped_upstream", "lost_on_the_way"))
 _HOLDER = "last_holder"
 _STREAM = ":ledger"
 _LOOK_EVERY_S = 0.05
@@ -77,10 +79,10 @@ def _follow(client: RouterClient, names: Sequence[str] | None, seconds: float | 
         elif sys.stdout.isatty():
             with Live(console=Console(), auto_refresh=False, vertical_overflow="ellipsis") as live:
                 for counters in ledgers:
-                    live.update(_table(counters), refresh=True)
+                    live.update(_tables(counters), refresh=True)
         else:
             for counters in ledgers:
-                show(_table(counters))
+                show(_tables(counters))
                 sys.stdout.flush()
     except KeyboardInterrupt:
         pass
@@ -91,7 +93,7 @@ def _ledgers(client: RouterClient, names: Sequence[str] | None, end: float) -> I
     prefixes = list(_prefixes(client.describe()))
     for prefix in prefixes:
         client.configure_stream(prefix + _STREAM, "cache")
-    counters: dict[str, dict[str, Any]] = {}
+    newest: dict[str, dict[str, Any]] = {}
     state = client.state
     while time.perf_counter() < end:
         if client.state != state:
@@ -99,16 +101,26 @@ def _ledgers(client: RouterClient, names: Sequence[str] | None, end: float) -> I
             print(f"one-liner: the server is {state}", file=sys.stderr, flush=True)
         news = False
         for prefix in prefixes:
-            try:
-                streams = client.get_stream(prefix + _STREAM).data["streams"]
-            except NoDataError:
-                continue
-            counters = {name: row for name, row in counters.items() if not _is_of(name, prefix, prefixes)}
-            counters |= {prefix + name: _row(row) for name, row in streams.items()}
-            news = True
+            with contextlib.suppress(NoDataError):
+                newest[prefix] = client.get_stream(prefix + _STREAM).data
+                news = True
         if news:
-            yield {name: row for name, row in sorted(counters.items()) if names is None or name in names}
+            yield {name: row for name, row in _joined(newest).items() if names is None or name in names}
         time.sleep(_LOOK_EVERY_S)
+
+
+def _joined(ledgers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Those of several servers as one, by the names that the streams have here, each with its readers."""
+    rows = {
+        prefix + name: {**_row(row), "readers": []}
+        for prefix, ledger in ledgers.items()
+        for name, row in ledger["streams"].items()
+    }
+    for prefix, ledger in ledgers.items():
+        for name, readers in ledger["readers"].items():
+            if prefix + name in rows:
+                rows[prefix + name]["readers"] += readers
+    return dict(sorted(rows.items()))
 
 
 def _prefixes(server: Any, prefix: str = "") -> Iterator[str]:
@@ -119,25 +131,33 @@ def _prefixes(server: Any, prefix: str = "") -> Iterator[str]:
             yield from _prefixes(router, f"{prefix}{name}/")
 
 
-def _is_of(name: str, prefix: str, prefixes: Sequence[str]) -> bool:
-    """Whether a stream is one of the server with this prefix, and of none behind it."""
-    return max((one for one in prefixes if name.startswith(one)), key=len) == prefix
-
-
 def _row(counted: Mapping[str, Any]) -> dict[str, Any]:
     return {key: counted[key] for key in (*_COUNTERS, _HOLDER)}
 
 
-def _table(counters: Counters) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("stream", overflow="fold")
-    for counter in _COUNTERS:
-        table.add_column(counter.replace("_", " "), justify="right")
-    table.add_column(_HOLDER.replace("_", " "), overflow="fold")
+def _tables(counters: Counters) -> Group:
+    """What was made, and below it what became of that at the readers, if there are any."""
+    readers = _new_table("stream", "reader", *_AT_READERS)
     for name, row in counters.items():
-        cells = [
-            Text(str(row[counter]), "yellow" if row[counter] and counter in _BAD_COUNTERS else "")
-            for counter in _COUNTERS
-        ]
-        table.add_row(Text(name), *cells, Text(row[_HOLDER] or "–"))
+        for reader in row["readers"]:
+            readers.add_row(Text(name), Text(reader["who"]), *_cells(reader, _AT_READERS))
+    return Group(_table(counters), "", readers) if readers.row_count else Group(_table(counters))
+
+
+def _cells(counted: Mapping[str, Any], counters: Sequence[str]) -> list[Text]:
+    return [Text(str(counted[one]), "yellow" if counted[one] and one in _BAD_COUNTERS else "") for one in counters]
+
+
+def _new_table(*titles: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for title in titles:
+        counted = title in (*_COUNTERS, *_AT_READERS)
+        table.add_column(title.replace("_", " "), justify="right" if counted else "left", overflow="fold")
+    return table
+
+
+def _table(counters: Counters) -> Table:
+    table = _new_table("stream", *_COUNTERS, _HOLDER)
+    for name, row in counters.items():
+        table.add_row(Text(name), *_cells(row, _COUNTERS), Text(row[_HOLDER] or "–"))
     return table

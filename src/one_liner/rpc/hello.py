@@ -15,6 +15,9 @@ from one_liner.errors import MalformedError
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
+_LATER = ("down", "reports")  # servers of before do not say these
+
+
 @dataclass(frozen=True, slots=True)
 class Hello:
     """Who answers.
@@ -27,6 +30,7 @@ class Hello:
         broadcast_port: where its streams are, on the same interface.
         revision: grows when what is served changes.
         down: the routers behind it that cannot be reached, by path, and why: `{"north/attic": "router 'attic' of …"}`.
+        reports: whether clients are asked to report what became of their samples.
     """
 
     server: int
@@ -36,6 +40,7 @@ class Hello:
     broadcast_port: int | str
     revision: int
     down: dict[str, str] = field(default_factory=dict)
+    reports: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for the wire."""
@@ -49,8 +54,9 @@ class Hello:
             MalformedError: it is something else. Fields that a later version adds are passed over.
         """
         try:
-            hello = cls(**{name: data[name] for name in cls.__slots__ if name != "down" or name in data})
-            types = (int, str, str, str, int | str, int, dict)
+            given = {name: data[name] for name in cls.__slots__ if name not in _LATER or name in data}
+            hello = cls(**given)
+            types = (int, str, str, str, int | str, int, dict, bool)
             if not all(isinstance(getattr(hello, name), kind) for name, kind in zip(cls.__slots__, types, strict=True)):
                 raise TypeError
             if not all(isinstance(word, str) for pair in hello.down.items() for word in pair):

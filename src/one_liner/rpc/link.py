@@ -135,6 +135,7 @@ class Link:
         self._vouched: dict[int, str] = {}
         self._blind_until = 0.0
         self._listeners: list[Callable[[State], None]] = []
+        self._greeted: Callable[[Hello], None] = lambda _: None
         self._outbox: deque[tuple[Request, Answer]] = deque()
         self._answers: dict[int, Answer] = {}
         self._beats: dict[int, float] = {}
@@ -249,6 +250,10 @@ class Link:
         with self._changed:
             self._listeners.append(listener)
             listener(self._state)
+
+    def on_hello(self, greeted: Callable[[Hello], None]) -> None:
+        """Have `greeted` called, on the link's thread, with the answer to every heartbeat."""
+        self._greeted = greeted
 
     def unlisten(self, listener: Callable[[State], None]) -> None:
         """Undo `listen`. It is not called any more when this returns."""
@@ -388,6 +393,7 @@ class Link:
         self._hello = hello
         self.session = hello.server
         self._enter(State.CONNECTED, even_if_same=restarted)
+        self._greeted(hello)
 
     def _watch(self, event: int, value: int) -> None:
         """Take note of what libzmq says of the connection."""

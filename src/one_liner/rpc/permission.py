@@ -68,6 +68,7 @@ ROLE_OF_WORD: Final[dict[str, Role]] = {
     "describe_object": Role.READ,
     "stream_configurations": Role.READ,
     "publish_marker": Role.READ,
+    "report_ledger": Role.READ,
     "running_calls": Role.READ,
     "version": Role.READ,
     "trace": Role.READ,

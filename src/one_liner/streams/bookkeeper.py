@@ -16,7 +16,9 @@ import zmq
 
 from one_liner.clock import Clock
 from one_liner.errors import ClosedError
+from one_liner.rpc.sessions import Sessions
 from one_liner.streams.configuration import OWN
+from one_liner.streams.readers import ReaderReports
 from one_liner.streams.registry import Stream, StreamKind, StreamRegistry
 from one_liner.transport.fanout import Fanout, Publisher
 from one_liner.transport.sockets import Context, Doorbell
@@ -33,6 +35,7 @@ class Bookkeeper:
 
     Args:
         registry: whose streams are accounted for.
+        sessions: whose readers report.
         fanout: where samples go.
         context: the context its sockets belong to.
         codec: writes the samples.
@@ -41,15 +44,27 @@ class Bookkeeper:
 
     Attributes:
         stream: the ledger, as a stream.
+        readers: what the readers report.
+        followed: whether somebody listens.
     """
 
     def __init__(
-        self, registry: StreamRegistry, fanout: Fanout, context: Context, codec: Codec, origin: int, clock: Clock
+        self,
+        registry: StreamRegistry,
+        sessions: Sessions,
+        fanout: Fanout,
+        context: Context,
+        *,
+        codec: Codec,
+        origin: int,
+        clock: Clock,
     ) -> None:
         written = serializer_of("msgpack", codec, allow_pickle=False)
         self.stream = Stream(
             LEDGER, StreamKind.PERIODIC, written, codec, origin, frequency_hz=1 / INTERVAL_S, on_demand=True
         )
+        self.readers = ReaderReports(sessions)
+        self.followed = False
         self._registry = registry
         self._fanout, self._context = fanout, context
         self._clock = clock
@@ -88,22 +103,25 @@ class Bookkeeper:
         due: float | None = None  # None while nobody listens
         while not self._stopping:
             now = self._clock.now()
-            if not publisher.listens(self.stream.topic):
+            self.followed = publisher.listens(self.stream.topic)
+            if not self.followed:
                 if due is not None:
                     # Whoever comes next is not to begin with how things were when the last one went.
                     self.stream.forget()
+                    self.readers.forget()
                 due = None
             elif due is None or now >= due:
-                self.stream.publish(self._balance(publisher), now, self._clock, publisher.send)
+                self.stream.publish(self._balance(publisher, now), now, self._clock, publisher.send)
                 due = now + INTERVAL_S if due is None else max(due + INTERVAL_S, now)
             poller.poll(None if due is None else max(1, int((due - now) * 1000)))
             self._doorbell.answer()
 
-    def _balance(self, publisher: Publisher) -> dict[str, Any]:
-        """What became of the samples of every stream until now."""
+    def _balance(self, publisher: Publisher, now: float) -> dict[str, Any]:
+        """What became of the samples of every stream until now, here and at those readers that have reported."""
         return {
             "streams": {
                 stream.name: {**stream.account(), "listened": publisher.listens(stream.topic)}
                 for stream in self._registry.all()
-            }
+            },
+            "readers": self.readers.by_stream(now),
         }

@@ -350,6 +350,11 @@ class StreamRegistry:
         return UnknownStreamError(self.missing(name))
 
 
+def is_own(name: str) -> bool:
+    """Whether this is a stream that a server, perhaps one behind routers, publishes about itself."""
+    return name.rpartition(ROUTE_SEPARATOR)[2].startswith(OWN)
+
+
 def check_stream_name(name: Any) -> str:
     """A name that can be a topic.
 
