@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmarks.comparison import changes, incomparable
+from benchmarks.comparison import failed_now, pairs
 from benchmarks.contenders import NAMES
 from benchmarks.page.plots import draw
 from benchmarks.page.text import REMARKS, load_remarks, text, unexplained
@@ -45,34 +45,48 @@ def main(
     """Measure one_liner beside bare ZeroMQ and what else a user would take."""
     if list_:
         for workload in WORKLOADS.values():
-            console.print(f"{workload.name:<20} {workload.title}", highlight=False)
+            console.print(f"{workload.name:<28} {workload.title}", highlight=False)
         return
-    times, share = (1, QUICK_SHARE) if quick else (rounds, 1.0)
-    results = Results.load(load) if load else _run(only, contenders, times, share)
+    old = _read(compare) if compare else None
+    complete = not (only or quick or load) and contenders == EVERYBODY
+    if load:
+        results = _read(load)
+    else:
+        results = Results(*((1, QUICK_SHARE) if quick else (rounds, 1.0)))
+        complete &= _measure(results, only, contenders)
     if json:
         results.save(json)
     show(results, console)
-    everything = not (only or quick or load) and contenders == EVERYBODY
-    if everything if page is None else page:
+    if complete if page is None else page:
         _write_page(results)
-    if compare and _compare(Results.load(compare), results):
+    if old and _compare(old, results):
         raise typer.Exit(1)
 
 
-def _run(only: str, contenders: str, rounds: int, share: float) -> Results:
+def _read(path: Path) -> Results:
+    try:
+        return Results.load(path)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _measure(results: Results, only: str, contenders: str) -> bool:
+    """Everything that was asked for, with a progress bar; False if it was interrupted."""
     workloads = [workload for workload in WORKLOADS.values() if not only or workload.name in _chosen(only)]
     names = [_one_of(NAMES, name, "contender") for name in _words(contenders)]
-    results = Results(rounds, share)
     columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=errors) as bar:
         task = bar.add_task("", total=None)
-        run(
-            workloads,
-            names,
-            results,
-            lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
-        )
-    return results
+
+        def progress(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        try:
+            run(workloads, names, results, progress)
+        except KeyboardInterrupt:
+            errors.print("interrupted; this is what was measured so far")
+            return False
+    return True
 
 
 def _write_page(results: Results) -> None:
@@ -87,15 +101,14 @@ def _write_page(results: Results) -> None:
 
 def _compare(old: Results, new: Results) -> bool:
     """Say what changed; whether anything got worse."""
-    found = list(changes(old, new))
-    lost = incomparable(old, new)
-    for change in found:
-        console.print(str(change), style="red" if change.is_worse else "green", highlight=False)
+    common, lost = list(pairs(old, new)), failed_now(old, new)
+    found = [pair for pair in common if pair.is_change]
+    for pair in found:
+        console.print(str(pair), style="red" if pair.is_worse else "green", highlight=False)
     for name in lost:
         console.print(f"worse: {name} failed", style="red", highlight=False)
-    if not found and not lost:
-        console.print(f"as on {old.date}, within the noise")
-    return bool(lost) or any(change.is_worse for change in found)
+    console.print(f"{len(found)} of {len(common)} figures changed since {old.date} beyond the noise", highlight=False)
+    return bool(lost) or any(pair.is_worse for pair in found)
 
 
 def _chosen(only: str) -> set[str]:

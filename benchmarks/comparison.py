@@ -17,39 +17,44 @@ LEAST_CHANGE: Final = 0.1
 
 
 @dataclass(frozen=True)
-class Change:
-    """One figure that is not what it was.
+class Pair:
+    """One figure of ours in two runs.
 
     Attributes:
         workload: whose figure it is.
         metric: which of its figures.
-        old: its median then: as a ratio to bare pyzmq if both runs have that, and otherwise as it was measured.
-        new: likewise now.
+        before: of each round then: ratios to bare pyzmq if both runs have them, and otherwise as it was measured.
+        after: likewise now.
         is_ratio: which of the two it is.
     """
 
     workload: Workload
     metric: Metric
-    old: float
-    new: float
+    before: list[float]
+    after: list[float]
     is_ratio: bool
 
     @property
+    def is_change(self) -> bool:
+        """Whether the medians are further apart than the spreads of both runs together, and than a tenth."""
+        difference = abs(median(self.after) - median(self.before))
+        noise = spread(self.before) + spread(self.after)
+        return difference > max(LEAST_CHANGE * abs(median(self.before)), noise)
+
+    @property
     def is_worse(self) -> bool:
-        """Whether this is the bad direction."""
-        return (self.new > self.old) is (self.metric.better == "lower")
+        """Whether it went in the bad direction, noise or not."""
+        return (median(self.after) > median(self.before)) is (self.metric.better == "lower")
 
     def __str__(self) -> str:
         word = "worse" if self.is_worse else "better"
         of = " of bare" if self.is_ratio else ""
-        return f"{word}: {self.workload.title}, {self.metric.title}: {self.old:.4g} → {self.new:.4g}{of}"
+        change = f"{median(self.before):.4g} → {median(self.after):.4g}{of}"
+        return f"{word}: {self.workload.title}, {self.metric.title}: {change}"
 
 
-def changes(old: Results, new: Results) -> Iterator[Change]:
-    """What changed of us, in the figures that both runs have.
-
-    A change counts when the medians are further apart than the spreads of both runs together, and than a tenth.
-    """
+def pairs(old: Results, new: Results) -> Iterator[Pair]:
+    """All figures of ours that both runs have, and of which we know what is good."""
     for workload in WORKLOADS.values():
         for name, metric in workload.metrics.items():
             if not metric.better:
@@ -58,18 +63,13 @@ def changes(old: Results, new: Results) -> Iterator[Change]:
             is_ratio = bool(before and after)
             if not is_ratio:
                 before, after = (results.of(workload.name, OURS, name) for results in (old, new))
-            if before and after and _differ(before, after):
-                yield Change(workload, metric, median(before), median(after), is_ratio)
+            if before and after:
+                yield Pair(workload, metric, before, after, is_ratio)
 
 
-def incomparable(old: Results, new: Results) -> list[str]:
+def failed_now(old: Results, new: Results) -> list[str]:
     """Workloads that the old run measured of us, and the new one should have and has not, because it failed."""
     failed = {failure["workload"] for failure in new.failures if failure["contender"] == OURS}
     return sorted(
         name for name in failed if OURS in old.figures.get(name, {}) and OURS not in new.figures.get(name, {})
     )
-
-
-def _differ(before: list[float], after: list[float]) -> bool:
-    difference = abs(median(after) - median(before))
-    return difference > max(LEAST_CHANGE * abs(median(before)), spread(before) + spread(after))

@@ -73,7 +73,8 @@ class Results:
         Raises:
             ValueError: it is something else.
         """
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text) if text.startswith("{") else None
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             raise ValueError(f"{path} holds no results of this version of the benchmarks")
         return cls(**data)

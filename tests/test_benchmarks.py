@@ -9,15 +9,17 @@ import dataclasses
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 from threading import Event
 
+import psutil
 import pytest
 
-from benchmarks.comparison import changes, incomparable
+from benchmarks.comparison import Pair, failed_now, pairs
 from benchmarks.contenders import NAMES
 from benchmarks.contenders.contender import Reader, Sample
 from benchmarks.contenders.draining import Drained
@@ -31,6 +33,7 @@ from benchmarks.rounds import run
 from benchmarks.session import FailedError, Worker
 from benchmarks.workloads import WORKLOADS
 from benchmarks.workloads.grid import Grid
+from tests.conftest import poll_until
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 120.0
@@ -41,17 +44,23 @@ CONTENDERS = {
 }
 
 
-def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+def start(*arguments: str) -> subprocess.Popen[str]:
     paths = os.pathsep.join([str(ROOT), str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", "benchmarks", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": paths, "COLUMNS": "200"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=PATIENCE_S,
-        check=False,
     )
+
+
+def bench(*arguments: str) -> tuple[int, str, str]:
+    """Exit code, and what it wrote."""
+    with start(*arguments) as process:
+        output, errors = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, output, errors
 
 
 def results_of(**figures: list[float]) -> Results:
@@ -69,9 +78,9 @@ def results_of(**figures: list[float]) -> Results:
 @pytest.mark.timeout(300)
 def test_a_run_measures_us_and_bare_pyzmq_and_is_compared_with_one_that_was_faster(tmp_path):
     new, old = tmp_path / "new.json", tmp_path / "old.json"
-    done = bench("--quick", "--only", "small_call", "--contenders", "ours,bare", "--json", str(new))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "A small call (small_call)" in done.stdout
+    code, output, errors = bench("--quick", "--only", "small_call", "--contenders", "ours,bare", "--json", str(new))
+    assert code == 0, output + errors
+    assert "A small call (small_call)" in output
     data = json.loads(new.read_text(encoding="utf-8"))
     assert set(data) == {field.name for field in dataclasses.fields(Results)}
     assert not data["failures"]
@@ -83,15 +92,17 @@ def test_a_run_measures_us_and_bare_pyzmq_and_is_compared_with_one_that_was_fast
         assert set(figures) == set(WORKLOADS["small_call"].metrics)
         assert all(len(figure) == 1 and figure[0] > 0 for figure in figures.values())
 
-    assert bench("--load", str(new), "--compare", str(new)).returncode == 0
+    assert bench("--load", str(new), "--compare", str(new))[0] == 0
     ours = data["figures"]["small_call"]["ours"]
     for name, figures in ours.items():  # as if we had been ten times as fast
         ours[name] = [figure * (10 if name.endswith("per_s") else 0.1) for figure in figures]
     old.write_text(json.dumps(data), encoding="utf-8")
-    slower = bench("--load", str(new), "--compare", str(old))
-    assert slower.returncode == 1
-    assert slower.stdout.count("worse: ") == len(WORKLOADS["small_call"].metrics)
-    assert bench("--load", str(old), "--compare", str(new)).returncode == 0
+    code, output, _ = bench("--load", str(new), "--compare", str(old))
+    assert code == 1
+    count = len(WORKLOADS["small_call"].metrics)
+    assert output.count("worse: ") == count
+    assert f"{count} of {count} figures changed" in output
+    assert bench("--load", str(old), "--compare", str(new))[0] == 0
 
 
 @pytest.mark.timeout(120)
@@ -101,12 +112,29 @@ def test_a_run_measures_us_and_bare_pyzmq_and_is_compared_with_one_that_was_fast
         (["--only", "no_such_thing"], "no workload begins with"),
         (["--contenders", "carrier_pigeon"], "is no contender"),
         (["--rounds", "0"], "--rounds"),
+        (["--compare", "README.md"], "no results"),
+        (["--load", "no_such_file"], "no_such_file"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(wrong, said):
-    done = bench(*wrong)
-    assert done.returncode == 2
-    assert said in done.stderr
+    code, _, errors = bench(*wrong)
+    assert code == 2
+    assert said in errors
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent by a signal")
+def test_ctrl_c_keeps_what_was_measured_and_leaves_nothing_behind(tmp_path):
+    with start(
+        "--only", "idle", "--contenders", "ours", "--rounds", "100", "--json", str(tmp_path / "a.json")
+    ) as process:
+        children = poll_until(psutil.Process(process.pid).children, PATIENCE_S, "a process to be measured")
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, output + errors
+    assert "interrupted" in errors
+    assert Results.load(tmp_path / "a.json").rounds == 100
+    poll_until(lambda: not any(child.is_running() for child in children), PATIENCE_S, "them to end")
 
 
 @pytest.mark.timeout(120)
@@ -213,6 +241,10 @@ def test_a_drained_queue_is_a_cache():
 # --- a change or noise -----------------------------------------------------------------------------------------------
 
 
+def changes(old: Results, new: Results) -> list[Pair]:
+    return [pair for pair in pairs(old, new) if pair.is_change]
+
+
 def worse(old: Results, new: Results) -> list[str]:
     return [str(change) for change in changes(old, new) if change.is_worse]
 
@@ -223,21 +255,21 @@ def test_twice_as_slow_is_a_change():
     assert len(found) == 2  # in µs and in calls/s
     assert "100" in found[0] or "101" in found[0]
     assert not worse(new, old)
-    assert len(list(changes(new, old))) == 2
+    assert len(changes(new, old)) == 2
 
 
 def test_what_is_within_the_spreads_is_none():
-    assert not list(changes(results_of(ours=[100, 130, 160]), results_of(ours=[150, 180, 210])))
+    assert not changes(results_of(ours=[100, 130, 160]), results_of(ours=[150, 180, 210]))
 
 
 def test_a_change_of_less_than_a_tenth_is_none_however_small_the_spread():
-    assert not list(changes(results_of(ours=[100, 100, 100]), results_of(ours=[109, 109, 109])))
+    assert not changes(results_of(ours=[100, 100, 100]), results_of(ours=[109, 109, 109]))
 
 
 def test_a_machine_that_is_slower_for_everybody_is_no_change():
     old = results_of(ours=[100, 101, 102], bare=[80, 81, 82])
     new = results_of(ours=[200, 202, 204], bare=[160, 162, 164])
-    assert not list(changes(old, new))
+    assert not changes(old, new)
     assert worse(old, results_of(ours=[200, 202, 204], bare=[80, 81, 82]))
 
 
@@ -250,8 +282,8 @@ def test_ratios_are_of_the_same_round():
 def test_a_workload_that_fails_now_is_worse():
     old, new = results_of(ours=[100]), Results(1, 1.0)
     new.failures.append({"workload": "small_call", "contender": "ours", "round": 0, "error": "it hung"})
-    assert incomparable(old, new) == ["small_call"]
-    assert not incomparable(old, old)
+    assert failed_now(old, new) == ["small_call"]
+    assert not failed_now(old, old)
 
 
 def test_results_come_back_from_their_file_as_they_were(tmp_path):
