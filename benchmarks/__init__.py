@@ -4,5 +4,6 @@
 part, `workloads/` what they do, `worker` is the process that each end runs in, `session` one contender doing one
 workload, `rounds` all of them in turn, `results` what comes out, `comparison` and `page/` what is made of it.
 
-`python -m benchmarks.soak` is something else: everything at once, with faults, and an account of every call and sample.
+Two are something else. `python -m benchmarks.soak`: everything at once, with faults, and an account of every call and
+sample. `python -m benchmarks.gateway`: what HTTP costs beside a bare FastAPI route.
 """

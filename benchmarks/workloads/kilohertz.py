@@ -9,6 +9,7 @@ from threading import Event
 from benchmarks.contenders.contender import Client, Reader, Server
 from benchmarks.credit import Credit
 from benchmarks.figures import percentile
+from benchmarks.workloads.busy import start_busy_thread
 from benchmarks.workloads.grid import Grid
 from benchmarks.workloads.workload import Metric, Report, Workload
 
@@ -19,10 +20,14 @@ FREQUENCY_HZ = 1000.0
 class Kilohertz(Workload):
     """What is streamed is the instant at which the function was called."""
 
+    busy: bool = False
+
     def prepare(self, client: Client) -> Reader:
         return client.subscribe("ticks", "queue")
 
     def perform(self, server: Server, credit: Credit, stop: Event) -> Report:
+        if self.busy:
+            start_busy_thread(stop)
         server.tick("ticks", FREQUENCY_HZ, time.perf_counter)
         stop.wait()
         return {}
@@ -47,19 +52,24 @@ class Kilohertz(Workload):
         }
 
 
+METRICS = {
+    "rate_hz": Metric("rate / Hz", "", 2),
+    "skipped_percent": Metric("ticks skipped or lost / %", "lower", 2),
+    "distance_p50_us": Metric("from the grid: p50 / µs", "lower"),
+    "distance_p99_us": Metric("from the grid: p99 / µs", "lower"),
+    "latency_p50_us": Metric("latency: p50 / µs", "lower"),
+    "latency_p99_us": Metric("latency: p99 / µs", "lower"),
+}
 WORKLOADS = (
+    Kilohertz(name="kilohertz", title="A 1 kHz stream", needs="streams", metrics=METRICS, duration_s=2.0),
     Kilohertz(
-        name="kilohertz",
-        title="A 1 kHz stream",
+        name="kilohertz_busy",
+        title="A 1 kHz stream beside a busy Python thread, with a switch interval of 0.5 ms",
         needs="streams",
-        metrics={
-            "rate_hz": Metric("rate / Hz", "", 2),
-            "skipped_percent": Metric("ticks skipped or lost / %", "lower", 2),
-            "distance_p50_us": Metric("from the grid: p50 / µs", "lower"),
-            "distance_p99_us": Metric("from the grid: p99 / µs", "lower"),
-            "latency_p50_us": Metric("latency: p50 / µs", "lower"),
-            "latency_p99_us": Metric("latency: p99 / µs", "lower"),
-        },
+        metrics=METRICS,
+        busy=True,
+        switch_interval_s=0.0005,
         duration_s=2.0,
+        peers=False,
     ),
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Event, Thread
+from threading import Event
 
 from benchmarks.contenders.contender import Client, Reader, Server
 from benchmarks.credit import Credit
 from benchmarks.figures import percentile
+from benchmarks.workloads.busy import start_busy_thread
 from benchmarks.workloads.grid import Grid
 from benchmarks.workloads.workload import Metric, Report, Workload
 
@@ -28,7 +29,7 @@ class ManyStreams(Workload):
 
     def perform(self, server: Server, credit: Credit, stop: Event) -> Report:
         if self.busy:
-            Thread(target=_compute, args=(stop,), daemon=True).start()
+            start_busy_thread(stop)
         for index, frequency_hz in enumerate(self.frequencies_hz):
             server.tick(f"ticks_{index}", frequency_hz, time.perf_counter)
         stop.wait()
@@ -52,12 +53,6 @@ def _read(reader: Reader, duration_s: float) -> list[float]:
     while instants[-1] < instants[0] + duration_s:
         instants.append(reader.take(PATIENCE_S).value)
     return instants
-
-
-def _compute(stop: Event) -> None:
-    """Be busy in Python, as an analysis in the same process would be."""
-    while not stop.is_set():
-        sum(index * index for index in range(1000))
 
 
 METRICS = {
