@@ -209,6 +209,12 @@ LASER = '[objects.laser]\ntype = "lab:Laser"\n'
             LASER + '[routers.n]\n[periodic_streams."n/t"]\nobj_name = "laser"\nattr_name = "t"\nfrequency_hz = 1',
             ':4: periodic_streams."n/t": streams named n/… are those of the router n',
         ),
+        ("[observed_properties.laser]\n", ":1: observed_properties.laser: is written [observed_properties."),
+        ('[observed_properties."maser.t"]\n', ':1: observed_properties."maser.t": there is no object "maser"'),
+        (
+            LASER + '[observed_properties."laser.t"]\nfrequency_hz = 0',
+            ':4: observed_properties."laser.t".frequency_hz: must be positive',
+        ),
         ('[zmq_streams.w]\naddress = "localhost:1"', ":2: zmq_streams.w.address: is written tcp://host:port"),
         ("[zmq_streams.w]\ntopic = 'w'", ":1: zmq_streams.w.address: is missing"),
         ("[routers.n]\nrpc_port = -1", ":2: routers.n.rpc_port: must be a number"),

@@ -405,11 +405,16 @@ def test_pausing(ann: RouterClient, stage: Stage) -> None:
     assert job.result(PATIENCE_S) == [0, 1, 2]
 
 
-def test_pausing_what_waits_is_refused(ann: RouterClient) -> None:
-    ann.submit("stage", "scan")
-    second = ann.submit("stage", "scan")
-    with pytest.raises(JobStateError, match="cannot be paused: it is pending"):
-        second.pause()
+def test_what_is_paused_while_it_waits_does_not_begin(ann: RouterClient, stage: Stage) -> None:
+    first, second = ann.submit("stage", "scan"), ann.submit("stage", "scan")
+    second.pause()
+    assert second.refresh().pausing
+    stage.go.set()
+    first.result(PATIENCE_S)
+    poll_until(lambda: second.state is JobState.PAUSED)
+    assert stage.scans == 1
+    second.resume()
+    assert second.result(PATIENCE_S) == [0, 1, 2]
 
 
 # --- deadlines, death, leases ----------------------------------------------------------------------------------------

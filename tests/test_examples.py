@@ -304,6 +304,20 @@ def test_json_peers(start: Start) -> None:
     assert "nobody knows 4711: nobody here carries out USER_DEFINED 4711" in output
 
 
+def test_commands(start: Start) -> None:
+    server = start("14_commands/server.py", *ANY_PORTS)
+    output = start("14_commands/client.py", "--rpc-port", server.port()).finish()
+    shares = numbers(r"running: (\d+) %", output)
+    assert shares == sorted(shares)
+    assert len(shares) >= 5
+    assert "succeeded: 100 % at 10.0 mm" in output
+    assert "best at 5.3 mm" in output or "best at 4.7 mm" in output
+    assert "log: ['the signal is best at" in output
+    assert "kept: emergency crash {'force_mn': 25.0}" in output
+    assert re.search(r"job \S+ \(stage\.scan\) was cancelled: cancelled by ", output)
+    assert re.findall(r"^[0-9a-f]{8}-\d+ stage\.scan (\w+)$", output, re.MULTILINE) == ["succeeded", "cancelled"]
+
+
 def qt_runs_here() -> str:
     """Why Qt cannot run here, or nothing; asked in a process of its own, since Qt aborts rather than raises."""
     probe = "from PySide6.QtWidgets import QApplication; QApplication([])"

@@ -118,8 +118,8 @@ def test_why_it_ended() -> None:
     assert not to(JobState.CANCELLED).ask_to_end("again")
 
 
-@pytest.mark.parametrize("state", [JobState.PENDING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED])
-def test_only_what_runs_can_be_paused(state: JobState) -> None:
+@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED])
+def test_what_has_ended_cannot_be_paused(state: JobState) -> None:
     with pytest.raises(JobStateError, match=f"cannot be paused: it is {state}"):
         to(state).ask_to_pause()
 

@@ -991,7 +991,7 @@ class RouterServer:
         return self._desk.cancel(job_id, who)
 
     def pause_job(self, job_id: str) -> None:
-        """Have a job wait at its next check point. Raises `JobStateError` where it does not run."""
+        """Have a job wait at its next check point, or before it begins. Raises `JobStateError` where it has ended."""
         self._check_process()
         self._desk.pause(job_id)
 

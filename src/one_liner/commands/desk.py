@@ -323,7 +323,7 @@ class CommandDesk:
         return True
 
     def pause(self, job_id: str, client: int = 0) -> None:
-        """Have a job wait at its next check point; it keeps its object. Raises `JobStateError`, and as `cancel`."""
+        """Have a job wait at its next check point, or before it begins. Raises `JobStateError`, and as `cancel`."""
         self._touch(job_id, client).pause()
 
     def resume(self, job_id: str, client: int = 0) -> None:
@@ -375,6 +375,7 @@ class CommandDesk:
             return lambda: self._end(steering, JobCancelled())
         job = Job(steering, self._codec)
         try:
+            job.check()  # It may have been paused while it waited.
             body, buffers = self._codec.encode(finished(act(job), job))
             # Copied before the lane is given up: the next call may change what this one returned.
             result = Result(bytes(body), tuple(bytes(buffer) for buffer in buffers))

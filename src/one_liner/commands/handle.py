@@ -251,10 +251,10 @@ class JobHandle:
         return bool(self._steer("cancel_job"))
 
     def pause(self) -> None:
-        """Have it wait at its next check point. It keeps its object: calls wait, urgent ones do not.
+        """Have it wait at its next check point, or before it begins; it keeps its object meanwhile.
 
         Raises:
-            JobStateError: it does not run, or is about to end. And as `cancel`.
+            JobStateError: it has ended, or is about to. And as `cancel`.
         """
         self._steer("pause_job")
 

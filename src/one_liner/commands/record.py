@@ -105,12 +105,12 @@ class JobRecord:
         return True
 
     def ask_to_pause(self) -> None:
-        """Somebody wants it to wait.
+        """Somebody wants it to wait: at its next check point, or before it begins.
 
         Raises:
-            JobStateError: it does not run.
+            JobStateError: it has ended, or is about to.
         """
-        if self.state not in (JobState.RUNNING, JobState.PAUSED) or self.cancelling:
+        if self.state.ended or self.cancelling:
             raise self._too_late("cannot be paused")
         self.pausing = True
 

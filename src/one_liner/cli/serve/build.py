@@ -45,6 +45,7 @@ def build(rig_file: RigFile, overrides: Mapping[str, Any]) -> RouterServer:
                 server.add_instance(name, obj, entry.concurrent)
         _add_all(rig_file, "named_calls", server.add_named_call)
         _add_all(rig_file, "periodic_streams", server.add_stream)
+        _add_all(rig_file, "observed_properties", lambda name, **given: _observe(server, name, **given))
         _add_all(rig_file, "zmq_streams", server.add_zmq_stream)
         _add_all(rig_file, "routers", server.add_router)
         _check_named_calls(rig_file, server)
@@ -52,6 +53,11 @@ def build(rig_file: RigFile, overrides: Mapping[str, Any]) -> RouterServer:
         server.close()
         raise
     return server
+
+
+def _observe(server: RouterServer, name: str, **given: Any) -> None:
+    obj_name, _, attr_name = name.rpartition(".")
+    server.observe(obj_name, attr_name, **given)
 
 
 def _import_all(rig_file: RigFile) -> dict[str, Any]:

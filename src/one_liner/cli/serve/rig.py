@@ -136,6 +136,12 @@ class PeriodicStreamTable(_Table):
         return arguments | ({"serializer": None} if self.serializer == "raw" else {})
 
 
+class ObservedPropertyTable(_Table):
+    """`[observed_properties."OBJECT.PROPERTY"]`: arguments of `RouterServer.observe`."""
+
+    frequency_hz: Positive | None = None
+
+
 class ZmqStreamTable(_Table):
     """`[zmq_streams.NAME]`: arguments of `RouterServer.add_zmq_stream`."""
 
@@ -165,6 +171,7 @@ class Rig(_Table):
     objects: dict[str, ObjectTable] = {}
     named_calls: dict[str, NamedCallTable] = {}
     periodic_streams: dict[str, PeriodicStreamTable] = {}
+    observed_properties: dict[str, ObservedPropertyTable] = {}
     zmq_streams: dict[str, ZmqStreamTable] = {}
     routers: dict[str, RouterTable] = {}
 
@@ -174,6 +181,7 @@ _TABLES: dict[str, type[_Table]] = {
     "objects": ObjectTable,
     "named_calls": NamedCallTable,
     "periodic_streams": PeriodicStreamTable,
+    "observed_properties": ObservedPropertyTable,
     "zmq_streams": ZmqStreamTable,
     "routers": RouterTable,
 }
@@ -351,6 +359,13 @@ def _contradictions(rig: Rig) -> Iterator[Mistake]:
         yield from _target_mistakes(("periodic_streams", name), stream, rig)
         if stream.serializer == "pickle" and not rig.server.allow_pickle:
             yield Mistake(("periodic_streams", name, "serializer"), '"pickle" needs allow_pickle = true in [server]')
+    for name in rig.observed_properties:
+        obj_name, dot, _ = name.partition(".")
+        if not dot:
+            yield Mistake(("observed_properties", name), 'is written [observed_properties."OBJECT.PROPERTY"]')
+        elif obj_name not in rig.objects:
+            reason = f"there is no object {_shown(obj_name)}; {hint(obj_name, list(rig.objects))}"
+            yield Mistake(("observed_properties", name), reason)
     yield from _stream_name_mistakes(rig)
 
 
