@@ -380,6 +380,7 @@ def test_a_listener_begins_with_the_last_ones(sent: Sent) -> None:
     box = inbox(last=2)
     sent.emitter.listen(box)
     sent.emitter.emit(Topic.EVENT, 3, None)
+    sent.emitter.emit(Topic.JOB_UPDATE, "unwanted", None)
     assert kinds(box, 3) == [1, 2, 3]
     sent.emitter.unlisten(box)
     sent.emitter.emit(Topic.EVENT, 4, None)

@@ -83,6 +83,17 @@ def test_the_rest_goes_where_it_belongs() -> None:
     assert given(func, 1, 2, 3, c=4, d=5) == (True, 1, (2, 3), 4, {"d": 5})
 
 
+def test_annotations_that_are_no_text() -> None:
+    def func(a: int, job: Any = None) -> Any:
+        return isinstance(job, Job), a
+
+    for annotation in (Job, Job | None, Optional[Job], "Job"):  # noqa: UP045
+        func.__annotations__["job"] = annotation
+        assert given(func, 1) == (True, 1)
+    func.__annotations__["job"] = Elsewhere.Job
+    assert Shape.of(func).job is None
+
+
 def test_other_kinds_of_functions() -> None:
     class Stage:
         def scan(self, job: Job, a: int) -> Any:

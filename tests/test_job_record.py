@@ -312,6 +312,28 @@ def test_a_pause_holds_it_at_its_check_point(watched: Watched) -> None:
     assert watched.states() == ["pending", "running", "running", "paused", "paused", "running"]
 
 
+def test_paused_again_before_it_could_go_on_it_stays_paused(watched: Watched) -> None:
+    ended = threading.Event()
+
+    def function() -> None:
+        with pytest.raises(JobCancelled):
+            watched.job.check()
+        ended.set()
+
+    watched.steering.pause()
+    thread = threading.Thread(target=function)
+    thread.start()
+    poll_until(lambda: watched.steering.info().state is JobState.PAUSED)
+    with watched.steering._changed:  # so that it cannot look in between
+        watched.steering.resume()
+        watched.steering.pause()
+    assert not ended.wait(0.05)
+    assert watched.steering.record.state is JobState.PAUSED
+    watched.steering.cancel("enough")
+    assert ended.wait(10)
+    thread.join()
+
+
 def test_cancel_wakes_who_is_paused_or_asleep(watched: Watched) -> None:
     ended: list[str] = []
 
