@@ -534,6 +534,34 @@ def test_what_a_job_has_logged(server: RouterServer, ann: RouterClient) -> None:
     assert job.info.lines == 2
 
 
+def test_a_thread_of_a_job_that_has_ended_may_still_log(server: RouterServer, ann: RouterClient) -> None:
+    go, errors = threading.Event(), []
+
+    def late(job: Job) -> None:
+        def talk() -> None:
+            go.wait(PATIENCE_S)
+            try:
+                busy_for(0.1)  # longer than progress is held back
+                job.log("after the end")
+            except Exception as error:
+                errors.append(error)
+
+        threading.Thread(target=talk, name="late").start()
+
+    server.add_instance("late", late)
+    with ann.iter_events("command_result") as results:
+        poll_until(lambda: ann._feeds[":command_result"].synchronised.is_set())
+        job = ann.submit("late")
+        job.result(PATIENCE_S)
+        go.set()
+        poll_until(lambda: job.log() == ["after the end"])
+        assert next(results).context["id"] == job.id
+        ann.submit("stage", "position").result(PATIENCE_S)
+        assert next(results).kind == "stage.position", "the end is told once"
+    assert errors == []
+    assert len(ann.jobs()) == 2
+
+
 def test_large_results_and_those_told_with_the_event(ann: RouterClient) -> None:
     with ann.iter_events("command_result", timeout_s=PATIENCE_S) as results:
         poll_until(lambda: ann._feeds[":command_result"].synchronised.is_set())

@@ -402,10 +402,11 @@ class CommandDesk:
         run = None
         if info.state.ended:
             with self._lock:
-                run = self._runs.pop(info.id)
-                size = 0 if record.result is None else record.result.size_bytes
-                size += sum(map(len, record.lines))
-                self._ended.add(info.id, run.steering, size, self._clock.now())
+                run = self._runs.pop(info.id, None)
+                if run is not None:
+                    size = 0 if record.result is None else record.result.size_bytes
+                    size += sum(map(len, record.lines))
+                    self._ended.add(info.id, run.steering, size, self._clock.now())
         try:
             self._emitter.emit(Topic.JOB_UPDATE, info.state.value, info.as_dict())
             if run is not None:
