@@ -13,7 +13,7 @@ from threading import Condition, Lock, Thread, current_thread
 from typing import Any, Final, NamedTuple
 
 from one_liner.clock import Clock
-from one_liner.errors import MalformedError, NoDataError, OneLinerError
+from one_liner.errors import ClosedError, MalformedError, NoDataError, OneLinerError
 from one_liner.events.event import Event, Topic
 from one_liner.events.inbox import Inbox, alarm
 from one_liner.events.ledger import EmergencyLedger
@@ -58,7 +58,7 @@ class Feed(Subscription):
         """The next one; None when there is none."""
         try:
             return Event.from_dict(self.take(_PAST).data, self.source)
-        except NoDataError:
+        except (NoDataError, ClosedError):
             return None
 
 
