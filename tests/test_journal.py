@@ -55,8 +55,8 @@ def test_a_connection_may_have_counted_for_long_elsewhere() -> None:
 def test_what_is_asked_after_is_known_from_then_on() -> None:
     journal = Journal()
     assert journal.asked(ANN, 3) is Verdict.NEW
-    assert journal.admit(ANN, 3) is Verdict.KNOWN
-    assert journal.asked(ANN, 3) is Verdict.KNOWN
+    assert journal.admit(ANN, 3) is Verdict.KNOWN, "should it still come, it is not carried out"
+    assert journal.asked(ANN, 3) is Verdict.NEW, "and so it stays one that did not run"
 
 
 def test_what_a_forgotten_connection_asked_is_not_called_new() -> None:
@@ -217,3 +217,16 @@ def test_nothing_is_new_twice(script: list[tuple[bytes, int, bool]]) -> None:
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_every_verdict_has_a_word(verdict: Verdict) -> None:
     assert verdict.value == verdict.name.lower()
+
+
+def test_what_was_never_here_is_told_from_what_was_forgotten() -> None:
+    journal = Journal(max_entries=2)
+    for request_id in (1, 2, 5, 6):
+        journal.admit(ANN, request_id)
+        journal.record(ANN, request_id, [b"answer"], 0.0)
+    assert journal.asked(ANN, 2) is Verdict.KNOWN
+    assert journal.asked(ANN, 3) is Verdict.NEW, "a gap: the connection broke there"
+    assert journal.asked(ANN, 5) is Verdict.ANSWERED
+    journal.admit(ANN, 7)
+    journal.record(ANN, 7, [b"x" * (MAX_BYTES + 1)], 0.0)
+    assert journal.asked(ANN, 7) is Verdict.KNOWN

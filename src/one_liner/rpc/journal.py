@@ -66,6 +66,7 @@ class Journal:
         self._bytes = 0
         self._highest: OrderedDict[bytes, int] = OrderedDict()
         self._forgot_some = False
+        self._lost: dict[bytes, int] = {}  # up to which request of a connection an answer may have been, and be gone
 
     def admit(self, peer: bytes, request_id: int) -> Verdict:
         """Ask whether a request may be carried out. Ids of one peer grow; one at or below the highest is an old one.
@@ -83,7 +84,7 @@ class Journal:
                     f"the first request of a connection cannot have the id {request_id}: ids count requests, from 1 on"
                 )
             if len(self._highest) >= self._max_peers:
-                self._highest.popitem(last=False)
+                self._lost.pop(self._highest.popitem(last=False)[0], None)
                 self._forgot_some = True
         elif request_id <= highest:
             return Verdict.ANSWERED if (peer, request_id) in self._entries else Verdict.KNOWN
@@ -96,14 +97,18 @@ class Journal:
     def asked(self, peer: bytes, request_id: int) -> Verdict:
         """The same for who asks what became of a request; if it is new, it is known from now on and will not be done.
 
-        What a connection asked that was silent for so long that it was forgotten is not called new.
+        New is also what falls into a gap: a connection that carries many requests at once may break in between. What a
+        connection asked that was silent for so long that it was forgotten is not called new.
 
         Raises:
             MalformedError: as `admit`.
         """
         forgotten = self._forgot_some and peer not in self._highest
         verdict = self.admit(peer, request_id)
-        return Verdict.KNOWN if forgotten else verdict
+        if forgotten:
+            return Verdict.KNOWN
+        never_here = verdict is Verdict.KNOWN and request_id > self._lost.get(peer, 0)
+        return Verdict.NEW if never_here else verdict
 
     def record(self, peer: bytes, request_id: int, frames: Frames, now: float, *, shared: bool = False) -> None:
         """Keep an answer.
@@ -122,9 +127,11 @@ class Journal:
             size = sum(memoryview(frame).nbytes for frame in frames)
             if shared and any(type(frame) is not bytes for frame in frames):
                 if size > MAX_COPY_BYTES:
+                    self._lose(peer, request_id)
                     return
                 frames = [bytes(frame) for frame in frames]
         if size > self._max_bytes:
+            self._lose(peer, request_id)
             return
         key = (peer, request_id)
         entry = (key, tuple(frames), size, now)
@@ -149,3 +156,8 @@ class Journal:
             self._bytes -= size
             if self._entries.get(key) is oldest:  # Otherwise another answer to the same request has followed.
                 del self._entries[key]
+                self._lose(*key)
+
+    def _lose(self, peer: bytes, request_id: int) -> None:
+        if peer in self._highest:
+            self._lost[peer] = max(self._lost.get(peer, 0), request_id)

@@ -297,7 +297,8 @@ class RpcServer:
         except Exception as error:
             # A bug of ours, that a peer has found: it must not cost the others their server.
             _log.exception("%s: a request of kind %d could not be handled", self.endpoint, request.kind)
-            self._refuse(peer, request, MalformedError(f"this request cannot be handled: {type(error).__name__}"))
+            bug = MalformedError(f"this request cannot be handled: {type(error).__name__}")
+            self._refuse(peer, request, bug, keep=notice is None)
         return True
 
     def _refuse(self, peer: bytes, request: Request, error: OneLinerError, *, keep: bool = False) -> None:
@@ -527,12 +528,12 @@ class RpcServer:
         if forwarder.renew():
             self._poller = None
         for asker, error in forwarder.refresh():
-            self._send(asker.peer, error_reply(asker.id, error, self._codec, self._clock))
+            self._answer(asker.peer, asker.id, error_reply(asker.id, error, self._codec, self._clock))
 
     def _abandon(self, forwarder: Forwarder) -> None:
         error = ServerClosedError(f"the way through router {forwarder.name!r} was closed during the call")
         for asker in forwarder.abandon():
-            self._send(asker.peer, error_reply(asker.id, error, self._codec, self._clock))
+            self._answer(asker.peer, asker.id, error_reply(asker.id, error, self._codec, self._clock))
         forwarder.close()
 
     # --- the end -----------------------------------------------------------------------------------------------------
