@@ -70,6 +70,7 @@ def array_to_plain(array: np.ndarray[Any, Any]) -> tuple[Any, bool]:
     if kind in "iub":
         return array.tolist(), False
     if kind == "f":
+        array = array.astype(np.float64) if array.dtype.itemsize > 8 else array  # JSON has no longer ones.
         finite = np.isfinite(array)
         if bool(finite.all()):
             return array.tolist(), False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread, current_thread
 from types import TracebackType
@@ -157,11 +158,14 @@ class NumpyClient:
         query += [] if rate_hz is None else [("rate_hz", str(rate_hz))]
         query += [("format", "binary")] if binary else []
         address = f"ws{self.url.removeprefix('http')}/ws/stream?{urlencode(query)}"
+        stack = ExitStack()
         try:
-            socket = connect(address, additional_headers=self._headers, max_size=None, compression=None)
+            socket = stack.enter_context(
+                connect(address, additional_headers=self._headers, max_size=None, compression=None)
+            )
         except OSError as error:
             raise NoServerError(f"nobody answers at {address}: {error}") from None
-        stream = StreamConnection(socket, on_data, auto_start)
+        stream = StreamConnection(stack, socket, on_data, auto_start)
         self._streams.append(stream)
         return stream
 
@@ -191,8 +195,10 @@ class StreamConnection:
         error: what the function raised, or why the connection broke; None while all is well.
     """
 
-    def __init__(self, socket: ClientConnection, on_data: Callable[[dict[str, Any]], Any], auto_start: bool) -> None:
-        self._socket, self._on_data = socket, on_data
+    def __init__(
+        self, stack: ExitStack, socket: ClientConnection, on_data: Callable[[dict[str, Any]], Any], auto_start: bool
+    ) -> None:
+        self._stack, self._socket, self._on_data = stack, socket, on_data
         self._ended = Event()
         self.received = 0
         self.error: Exception | None = None
@@ -247,7 +253,7 @@ class StreamConnection:
             self.error = error
         finally:
             self._ended.set()
-            self._socket.close()
+            self._stack.close()
 
 
 def _read(content: str | bytes) -> dict[str, Any]:
