@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
+from one_liner.cli.bridge import bridge
 from one_liner.cli.call import call, get_attribute, set_attribute
 from one_liner.cli.control.console import control_console
 from one_liner.cli.control.demo import control_demo
@@ -67,6 +68,7 @@ app.command()(plot)
 app.add_typer(web_app, name="web")
 app.command("control-demo")(control_demo)
 app.command("control-console")(control_console)
+app.command()(bridge)
 app.add_typer(keys_app, name="keys")
 
 
