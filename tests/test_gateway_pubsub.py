@@ -371,6 +371,36 @@ def test_a_stream_goes_on_after_its_server_came_back() -> None:
         run(body(served.ws + "/pubsub"))
 
 
+@pytest.mark.skipif(not hasattr(RouterServer, "emit"), reason="this server has no events")
+def test_events_of_a_server_are_topics(rig: RouterServer) -> None:
+    async def body(url: str) -> None:
+        rig.emit("door", {"open": "before anybody listened"})
+        async with wire(url) as client:
+            await client.result("subscribe", {"topics": ["rig2/:event", "rig2/:emergency"]})
+            stop = asyncio.Event()
+
+            async def emit() -> None:
+                while not stop.is_set():
+                    rig.emit("door", {"open": True})
+                    await asyncio.sleep(0.05)
+
+            emitting = asyncio.create_task(emit())
+            told = await client.notified()
+            stop.set()
+            await emitting
+            assert told["subscription"]["topic"] == "rig2/:event"
+            event = told["data"]["data"]
+            assert (event["kind"], event["context"]) == ("door", {"open": True})
+            rig.emergency("interlock", {"who": "door"})
+            while told["subscription"]["topic"] != "rig2/:emergency":
+                told = await client.notified()
+            assert told["data"]["data"]["kind"] == "interlock"
+            assert await client.result("publish", {"topics": ["rig2/:event"]}) is False
+
+    with serving(create_app(f"rig2=localhost:{rig.rpc_port}")) as served:
+        run(body(served.ws + "/pubsub"))
+
+
 # --- stock clients ---------------------------------------------------------------------------------------------------
 
 

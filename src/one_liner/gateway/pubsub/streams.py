@@ -1,15 +1,18 @@
-"""The streams of the servers behind a gateway, as topics: received while somebody subscribes, as JSON, once for all.
+"""Streams and events of the servers behind a gateway, as topics: received while somebody subscribes, once for all.
 
 The topic is the name of the stream, and what is delivered `{"timestamp", "sequence", "data"}`: the wall-clock time in
-s, the number of the sample, its value. What came instead of a value is `{"timestamp": null, …, "error"}`.
+s, the number of the sample, its value. What came instead of a value is `{"timestamp": null, …, "error"}`. Events are
+the topics `:event`, `:emergency`, …, their value is the event as data; those from before somebody subscribed do not come.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Iterator
 from typing import Any
 
-from one_liner.aio import Sample
+from one_liner.aio import Sample, ServerDescription
 from one_liner.errors import NotExposedError, SourceFailedError
 from one_liner.gateway.event import ALL_TOPICS
 from one_liner.gateway.faults import fault_json
@@ -17,6 +20,9 @@ from one_liner.gateway.json_values import dumps
 from one_liner.gateway.pubsub.endpoint import PubSubEndpoint
 from one_liner.gateway.rigs import Rig, Rigs, streams_of
 from one_liner.gateway.rpc.channel import RpcChannel
+
+EVENTS = (":event", ":emergency", ":property_change", ":command_result", ":heartbeat", ":job_update")
+"""The topics of each server's events."""
 
 _LOOK_EVERY_S = 0.25
 _MOST_WAITING = 256
@@ -60,7 +66,7 @@ class StreamTopics:
             self._rigs.full_name(rig, name): (rig, name)
             for rig in self._rigs.all()
             if rig.description is not None
-            for name in streams_of(rig.description)
+            for name in (*streams_of(rig.description), *_events_of(rig.description))
         }
 
     async def _refuse(self, topics: list[str], channel: RpcChannel) -> None:
@@ -87,14 +93,25 @@ class StreamTopics:
             self._look_now.clear()
 
     async def _deliver(self, topic: str, rig: Rig, name: str) -> None:
+        is_event, began = name.rpartition("/")[2] in EVENTS, time.perf_counter()
         async with rig.watch(name, _MOST_WAITING) as watch:
             async for item in watch:
+                if is_event and isinstance(item, Sample) and item.timestamp < began:
+                    continue
                 if _size(item) < _LARGE_BYTES:
                     text = _as_json(item)
                 else:
                     # The newest: writing it may take longer than the next one needs to come.
                     text = await asyncio.to_thread(_as_json, watch.newest() or item)
                 self._endpoint.publish_sample(topic, text)
+
+
+def _events_of(description: ServerDescription) -> Iterator[str]:
+    """The topics of a server's events, those behind its routers too."""
+    yield from EVENTS
+    for prefix, behind in description.routers.items():
+        if isinstance(behind, ServerDescription):
+            yield from (f"{prefix}/{name}" for name in _events_of(behind))
 
 
 def _size(item: Sample | SourceFailedError) -> int:
