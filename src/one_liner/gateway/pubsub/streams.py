@@ -2,7 +2,7 @@
 
 The topic is the name of the stream, and what is delivered `{"timestamp", "sequence", "data"}`: the wall-clock time in
 s, the number of the sample, its value. What came instead of a value is `{"timestamp": null, …, "error"}`. Events are
-the topics `:event`, `:emergency`, …, their value is the event as data; those from before somebody subscribed do not come.
+the topics `:event`, `:emergency`, …, their value is the event as data; none comes from before somebody subscribed.
 """
 
 from __future__ import annotations
