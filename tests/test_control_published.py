@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -239,3 +240,20 @@ def test_our_peer_against_its_service(
     assert events[0].content["kind"] == kinds["dayStarted"]
     assert events[0].content["context"] == {"someKey": 1}
     assert commands["GET_STATUS"] == Command.GET_STATUS
+
+
+def test_our_console_against_its_service(version: str, its_service: tuple[subprocess.Popen[str], int, int]) -> None:
+    _, broadcast_port, command_port = its_service
+    console = subprocess.run(
+        [sys.executable, "-m", "one_liner.cli", "control-console"]
+        + ["--broadcast-port", str(broadcast_port), "--command-port", str(command_port)],
+        input="status foo_bar=-5\ncustom 77\nconfiguration\n",
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert re.search(r"#\d+ GET_STATUS SUCCESS", console.stdout), console.stderr
+    assert '"appStatus": 3' in console.stdout
+    assert '"custom": 77' in console.stdout
+    assert re.search(r"#\d+ GET_CONFIGURATION EXCEPTION .* boom", console.stdout)
+    assert console.returncode == 1  # The last one failed.

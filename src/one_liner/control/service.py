@@ -7,25 +7,29 @@ leaves through `broadcast`.
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from one_liner.callbacks import Callback
 from one_liner.clock import SYSTEM_CLOCK, Clock
 from one_liner.config import check_interval
 from one_liner.control.broadcast import Broadcast
+from one_liner.control.core import Core, InProcess, ThroughClient
 from one_liner.control.desk import Desk
+from one_liner.control.events import Events
 from one_liner.control.handlers import OWN, Function, Handlers
+from one_liner.control.jobs import Jobs
 from one_liner.control.numbers import EMERGENCY_KINDS, Catalogue, Command, EventKind, Topic, number_of
-from one_liner.control.plain import plain, to_bytes
+from one_liner.control.plain import to_bytes
 from one_liner.control.port import CommandPort
 from one_liner.control.response import CommandResponse
 from one_liner.control.workers import Workers
-from one_liner.errors import AlreadyStartedError, ConfigurationError, NotCarriableError
+from one_liner.errors import AlreadyStartedError, ConfigurationError
+from one_liner.events.event import Event
 from one_liner.limits import Limits, check_limits
 from one_liner.rpc.permission import Role
 from one_liner.transport.endpoints import Endpoint
@@ -34,6 +38,7 @@ from one_liner.transport.sockets import Context, closing_on_error, default_conte
 from one_liner.version import __version__
 
 if TYPE_CHECKING:
+    from one_liner.client import RouterClient
     from one_liner.server import RouterServer
 
 F = TypeVar("F", bound=Function)
@@ -52,7 +57,10 @@ class ControlService:
     Args:
         identifier: who this is, in every heartbeat.
         server: the `RouterServer` to stand beside. Its broadcast address is shared, `broadcast_port` does not count,
-            and its keys and allow-list hold for commands, too. Stop the service before the server.
+            and its keys and allow-list hold for commands, too. Its events are told here, and commands may be its jobs
+            (`add_job`). Stop the service before the server.
+        client: a `RouterClient` in place of the server, for events and jobs of one that is elsewhere, or behind routers
+            (`add_job(…, "north/stage", "scan")`). It stays yours to close.
         version: of the application, likewise; that of this library if None.
         protocol: "tcp", "ipc" or "inproc".
         interface: as for `RouterServer`; the default can be reached from this machine only.
@@ -78,6 +86,7 @@ class ControlService:
         identifier: str = "one_liner",
         *,
         server: RouterServer | None = None,
+        client: RouterClient | None = None,
         version: str | None = None,
         protocol: str = "tcp",
         interface: str = "127.0.0.1",
@@ -102,8 +111,12 @@ class ControlService:
             raise ConfigurationError(f"commands and events need two ports, not {command_port!r} for both")
         self._heartbeat_s = check_interval("heartbeat_s", heartbeat_s)
         self._patience_s = check_interval("patience_s", patience_s)
-        self._commands, self._event_kinds = Catalogue(commands), Catalogue(event_kinds)
-        self._emergency_kinds = frozenset(number_of(kind) for kind in emergency_kinds)
+        self._commands = Catalogue(commands)
+        emergencies = frozenset(number_of(kind) for kind in emergency_kinds)
+        self._events = Events(Catalogue(event_kinds), emergencies, clock)
+        self._core = _core_of(server, client)
+        self._jobs = None if self._core is None else Jobs(self._core)
+        self._forwarding: Callback[Event] | None = None
         self._as_text = _topics(events_as_text)
         if context is None:
             context = default_context() if server is None else server.context
@@ -117,10 +130,8 @@ class ControlService:
         self._port: CommandPort | None = None
         self._desk: Desk | None = None
         self._workers: Workers | None = None
-        self._order = Lock()  # What is published in it is published in the order of its index.
-        self._last_index = 0
         self.state = ""
-        """What heartbeats say of the application, as text; set it at any time."""
+        """What heartbeats say of the application, as text; that of the server where it is empty. Set it at any time."""
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -151,7 +162,7 @@ class ControlService:
                 handlers=self._handlers,
                 workers=self._workers,
                 send=port.send,
-                publish=lambda body: broadcast.publish((Topic.COMMAND_RESULT, body)),
+                publish=lambda body: self._events.publish((Topic.COMMAND_RESULT, body)),
                 post=port.post,
                 clock=self._clock,
                 limits=self._limits,
@@ -160,7 +171,10 @@ class ControlService:
             )
             self._broadcast, self._port = broadcast, port
             self._command_endpoint, self._started = port.endpoint, True
+            self._events.open(broadcast)
             port.run(self._desk)
+            if self._core is not None:
+                self._forwarding = self._core.listen(self._events.forward)
         _log.info("%s answers commands at %s", self._identifier, self.command_endpoint)
         if guard is None and not self._command_endpoint.is_local:
             _log.warning("%s can be reached by every machine on its network", self.command_endpoint)
@@ -174,9 +188,15 @@ class ControlService:
             self._started, first = True, not self._stopped
             self._stopped = True
             port, workers, broadcast = self._port, self._workers, self._broadcast
+            forwarding, core = self._forwarding, self._core
         if not first or port is None or workers is None or broadcast is None:
             return
+        if forwarding is not None:
+            forwarding.close()
+        if core is not None:
+            core.close()
         port.close()
+        self._events.close()
         if not workers.stop(_STOP_TIMEOUT_S):
             _log.warning("%s: a command still runs while the service stops", self._identifier)
         broadcast.close()
@@ -228,7 +248,7 @@ class ControlService:
     @property
     def event_kinds(self) -> dict[str, int]:
         """The numbers of the kinds of events, by name."""
-        return self._event_kinds.names()
+        return self._events.kinds.names()
 
     @property
     def running(self) -> bool:
@@ -276,6 +296,43 @@ class ControlService:
 
         return add
 
+    def add_job(
+        self, command: int | Enum, obj_name: str, attr_name: str = "", args: Sequence[Any] | None = None
+    ) -> None:
+        """Have a command begin a job of the server: a method of a served object, in that object's lane.
+
+        The data of the request are its arguments by name. The peer is answered PENDING_WITH_NOTIFICATION, with the id
+        of the job under `job`; its end is published as a COMMAND_RESULT. A job that is not accepted is FAILED with the
+        reason, and did not run.
+
+        Args:
+            command: as in `add_handler`.
+            obj_name: the object; with a `client` also one behind routers, `north/stage`.
+            attr_name: its method; "" for the object itself.
+            args: arguments that come first.
+
+        Raises:
+            ConfigurationError: there is no server, and no client.
+        """
+        handler = self._own_jobs().beginning(number_of(command), obj_name, attr_name, list(args or ()))
+        self._handlers.add(command, handler, None, None, Role.CONTROL, obj_name)
+
+    def add_cancel(self, command: int | Enum, of: int | Enum, obj_name: str | None = None) -> None:
+        """Have a command cancel what another one has begun: the job that its data name under `job`, or all of them.
+
+        What had ended before, or never began, is FAILED, and says so.
+
+        Args:
+            command: the one that cancels.
+            of: the one that begins them.
+            obj_name: the object that a restricted key has to reach; None leaves it to those that are not restricted.
+
+        Raises:
+            ConfigurationError: there is no server, and no client.
+        """
+        handler = self._own_jobs().cancelling(number_of(of))
+        self._handlers.add(command, handler, None, None, Role.CONTROL, obj_name)
+
     def remove_handler(self, command: int | Enum | None) -> bool:
         """Have nobody carry out a command any more; False when nobody did."""
         return self._handlers.remove(command)
@@ -298,7 +355,7 @@ class ControlService:
         desk, port = self._desk, self._port
         if desk is not None and port is not None:
             port.post(lambda: desk.tell(answer))
-        return self._publish((Topic.COMMAND_RESULT, answer.body))
+        return self._events.publish((Topic.COMMAND_RESULT, answer.body))
 
     # --- events ------------------------------------------------------------------------------------------------------
 
@@ -326,13 +383,11 @@ class ControlService:
             NotCarriableError: the context has no form in JSON; nothing was published. An emergency is published
                 nevertheless, with its context as text.
         """
-        number, extra = self._kind_of(kind)
-        return self._send_event(number, extra, context, when, index, number in self._emergency_kinds)
+        return self._events.event(kind, context, when=when, index=index)
 
     def send_emergency(self, kind: int | str | Enum, context: Any = None) -> bool:
         """Publish an event as an emergency, whatever its kind; see `send_event`."""
-        number, extra = self._kind_of(kind)
-        return self._send_event(number, extra, context, None, None, True)
+        return self._events.event(kind, context, emergency=True)
 
     def send_property_change(self, name: str, old: Any, new: Any, who: str = "") -> bool:
         """Publish that a property has changed.
@@ -349,20 +404,13 @@ class ControlService:
         Raises:
             NotCarriableError: a value has no form in JSON; nothing was published.
         """
-        change = {"name": str(name), "old": plain(old, "old"), "new": plain(new, "new"), "who": str(who)}
-        with self._order:
-            body = to_bytes({**change, "when": self._clock.wall(), "index": self._index()})
-            return self._publish((Topic.PROPERTY_CHANGE, body))
+        return self._events.property_change(name, old, new, who)
 
     def send_heartbeat(self) -> bool:
         """Publish a heartbeat beside those that come by themselves; False when the service does not run."""
-        body = {
-            "identifier": self._identifier,
-            "version": self._version,
-            "timestamp": self._clock.wall(),
-            "state": str(self.state),
-        }
-        return self._publish((Topic.HEARTBEAT, to_bytes(body)))
+        state = self.state or ("" if self._core is None else self._core.state)
+        beat = {"identifier": self._identifier, "version": self._version, "timestamp": self._clock.wall()}
+        return self._events.publish((Topic.HEARTBEAT, to_bytes({**beat, "state": str(state)})))
 
     def send(self, topic: int | Topic, message: Mapping[str, Any]) -> bool:
         """Publish an object of your own under a topic, its keys in camelCase.
@@ -373,52 +421,14 @@ class ControlService:
         Raises:
             NotCarriableError: something in it has no form in JSON; nothing was published.
         """
-        return self._publish((Topic(topic), to_bytes(plain(message, "message"))))
+        return self._events.message(Topic(topic), message)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _send_event(
-        self,
-        kind: int,
-        extra: dict[str, Any],
-        context: Any,
-        when: float | datetime | None,
-        index: int | None,
-        is_emergency: bool,
-    ) -> bool:
-        try:
-            told = plain(context, "context")
-        except NotCarriableError:
-            if not is_emergency:
-                raise
-            told = repr(context)
-        with self._order:
-            event = {
-                "kind": kind,
-                "when": self._clock.wall() if when is None else plain(when, "when"),
-                "index": self._index() if index is None else number_of(index),
-                "context": told,
-                **extra,
-            }
-            body = to_bytes(event)
-            both = [(Topic.EMERGENCY, body)] if is_emergency else []
-            return self._publish(*both, (Topic.EVENT, body))
-
-    def _kind_of(self, kind: int | str | Enum) -> tuple[int, dict[str, Any]]:
-        if isinstance(kind, Enum) and not isinstance(kind.value, int):
-            kind = kind.name
-        if not isinstance(kind, str):
-            return number_of(kind), {}
-        number = self._event_kinds.number_of(kind)
-        return (int(EventKind.USER_DEFINED), {"name": kind}) if number is None else (number, {})
-
-    def _index(self) -> int:
-        self._last_index = max(self._last_index + 1, math.floor(self._clock.now() * 1e9))
-        return self._last_index
-
-    def _publish(self, *messages: tuple[int, bytes]) -> bool:
-        broadcast = self._broadcast
-        return broadcast is not None and not self._stopped and broadcast.publish(*messages)
+    def _own_jobs(self) -> Jobs:
+        if self._jobs is None:
+            raise ConfigurationError("jobs are those of a server: ControlService(server=…), or client=…")
+        return self._jobs
 
     def _beat(self) -> None:
         if self._broadcast is not None:
@@ -435,6 +445,14 @@ class ControlService:
             fanout.run()
             self._broadcast_endpoint = fanout.endpoint
             return Broadcast(fanout.publisher(hears_subscriptions=True), fanout, self._as_text)
+
+
+def _core_of(server: RouterServer | None, client: RouterClient | None) -> Core | None:
+    if server is not None and client is not None:
+        raise ConfigurationError("a control service stands beside a server or beside a client, not both")
+    if server is not None:
+        return InProcess(server)
+    return None if client is None else ThroughClient(client)
 
 
 def _topics(events_as_text: bool | Iterable[Topic]) -> frozenset[int]:
