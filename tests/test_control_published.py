@@ -244,9 +244,9 @@ def test_our_peer_against_its_service(
 
 def test_our_console_against_its_service(version: str, its_service: tuple[subprocess.Popen[str], int, int]) -> None:
     _, broadcast_port, command_port = its_service
+    ports = ["--broadcast-port", str(broadcast_port), "--command-port", str(command_port)]
     console = subprocess.run(
-        [sys.executable, "-m", "one_liner.cli", "control-console"]
-        + ["--broadcast-port", str(broadcast_port), "--command-port", str(command_port)],
+        [sys.executable, "-m", "one_liner.cli", "control-console", *ports],
         input="status foo_bar=-5\ncustom 77\nconfiguration\n",
         capture_output=True,
         text=True,
