@@ -143,6 +143,15 @@ def test_a_port_that_is_taken_is_an_error_at_start(service: ControlService, whic
     second.stop()
 
 
+def test_a_server_that_is_closed_already_is_an_error_at_start() -> None:
+    server = RouterServer(rpc_port=0, broadcast_port=0)
+    server.close()
+    service = ControlService(server=server, command_port=0)
+    with pytest.raises(ClosedError):
+        service.start()
+    assert not service.running
+
+
 def test_one_port_for_both_cannot_be() -> None:
     with pytest.raises(ConfigurationError):
         ControlService(broadcast_port=5556, command_port=5556)

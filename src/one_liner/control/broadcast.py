@@ -12,6 +12,7 @@ from threading import Lock
 
 from one_liner.control import topics
 from one_liner.control.plain import to_bytes
+from one_liner.transport.endpoints import Endpoint
 from one_liner.transport.fanout import Fanout, Publisher
 
 
@@ -36,6 +37,11 @@ class Broadcast:
                 self._publisher.send([topics.frame_of(topic), self._framed(topic, body)], weighed=False)
                 for topic, body in messages
             )
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """The address, when it is ours alone."""
+        return None if self._own is None else self._own.endpoint
 
     def hear(self) -> None:
         """Take note of who listens; now and then."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from enum import Enum
 from threading import Lock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from one_liner.callbacks import Callback
 from one_liner.clock import SYSTEM_CLOCK, Clock
@@ -46,6 +47,16 @@ _TRANSPORT_HEARTBEAT_S = 1.0
 _STOP_TIMEOUT_S = 0.5
 _ALL_TOPICS = frozenset(topic for topic in Topic)
 _log = logging.getLogger("one_liner.control.service")
+
+
+class _Parts(NamedTuple):
+    """What a service consists of from `start` on."""
+
+    broadcast: Broadcast
+    port: CommandPort
+    desk: Desk
+    workers: Workers
+    forwarding: Callback[Event] | None
 
 
 class ControlService:
@@ -116,7 +127,6 @@ class ControlService:
         self._events = Events(Catalogue(event_kinds), emergencies, clock)
         self._core = _core_of(server, client)
         self._jobs = None if self._core is None else Jobs(self._core)
-        self._forwarding: Callback[Event] | None = None
         self._as_text = _topics(events_as_text)
         if context is None:
             context = default_context() if server is None else server.context
@@ -126,10 +136,7 @@ class ControlService:
         self._handlers = Handlers(self._commands)
         self._lock = Lock()
         self._started = self._stopped = False
-        self._broadcast: Broadcast | None = None
-        self._port: CommandPort | None = None
-        self._desk: Desk | None = None
-        self._workers: Workers | None = None
+        self._parts: _Parts | None = None
         self.state = ""
         """What heartbeats say of the application, as text; that of the server where it is empty. Set it at any time."""
 
@@ -146,8 +153,9 @@ class ControlService:
             if self._started:
                 raise AlreadyStartedError("this control service was started before; make a new one")
             guard = None if self._server is None else self._server.guard
-            broadcast = self._open_broadcast()
-            with closing_on_error(broadcast):
+            with ExitStack() as opened:  # What was opened so far, when the rest fails.
+                broadcast = self._open_broadcast()
+                opened.callback(broadcast.close)
                 port = CommandPort(
                     self._context,
                     self._command_endpoint,
@@ -156,11 +164,14 @@ class ControlService:
                     clock=self._clock,
                     curve=None if guard is None else guard.curve,
                 )
-            self._workers = Workers(f"control handler {port.endpoint}")
-            self._desk = Desk(
+                opened.callback(port.close)
+                forwarding = None if self._core is None else self._core.listen(self._events.forward)
+                opened.pop_all()
+            workers = Workers(f"control handler {port.endpoint}")
+            desk = Desk(
                 commands=self._commands,
                 handlers=self._handlers,
-                workers=self._workers,
+                workers=workers,
                 send=port.send,
                 publish=lambda body: self._events.publish((Topic.COMMAND_RESULT, body)),
                 post=port.post,
@@ -169,12 +180,12 @@ class ControlService:
                 patience_s=self._patience_s,
                 clients=None if guard is None else guard.clients,
             )
-            self._broadcast, self._port = broadcast, port
+            self._parts = _Parts(broadcast, port, desk, workers, forwarding)
             self._command_endpoint, self._started = port.endpoint, True
+            if broadcast.endpoint is not None:
+                self._broadcast_endpoint = broadcast.endpoint
             self._events.open(broadcast)
-            port.run(self._desk)
-            if self._core is not None:
-                self._forwarding = self._core.listen(self._events.forward)
+            port.run(desk)
         _log.info("%s answers commands at %s", self._identifier, self.command_endpoint)
         if guard is None and not self._command_endpoint.is_local:
             _log.warning("%s can be reached by every machine on its network", self.command_endpoint)
@@ -185,21 +196,19 @@ class ControlService:
         Whoever waits for an answer is told that the service stops. Handlers that run are waited for half a second.
         """
         with self._lock:
-            self._started, first = True, not self._stopped
-            self._stopped = True
-            port, workers, broadcast = self._port, self._workers, self._broadcast
-            forwarding, core = self._forwarding, self._core
-        if not first or port is None or workers is None or broadcast is None:
+            first, self._started, self._stopped = not self._stopped, True, True
+            parts = self._parts
+        if not first or parts is None:
             return
-        if forwarding is not None:
-            forwarding.close()
-        if core is not None:
-            core.close()
-        port.close()
+        if parts.forwarding is not None:
+            parts.forwarding.close()
+        if self._core is not None:
+            self._core.close()
+        parts.port.close()
         self._events.close()
-        if not workers.stop(_STOP_TIMEOUT_S):
+        if not parts.workers.stop(_STOP_TIMEOUT_S):
             _log.warning("%s: a command still runs while the service stops", self._identifier)
-        broadcast.close()
+        parts.broadcast.close()
 
     def __enter__(self) -> Self:
         return self
@@ -352,9 +361,9 @@ class ControlService:
         """
         response = CommandResponse.of_error(value) if isinstance(value, BaseException) else CommandResponse.of(value)
         answer = response.answering(number_of(command), nonce).written()
-        desk, port = self._desk, self._port
-        if desk is not None and port is not None:
-            port.post(lambda: desk.tell(answer))
+        parts = self._parts
+        if parts is not None:
+            parts.port.post(lambda: parts.desk.tell(answer))
         return self._events.publish((Topic.COMMAND_RESULT, answer.body))
 
     # --- events ------------------------------------------------------------------------------------------------------
@@ -431,8 +440,8 @@ class ControlService:
         return self._jobs
 
     def _beat(self) -> None:
-        if self._broadcast is not None:
-            self._broadcast.hear()
+        if self._parts is not None:
+            self._parts.broadcast.hear()
         self.send_heartbeat()
 
     def _open_broadcast(self) -> Broadcast:
@@ -443,7 +452,6 @@ class ControlService:
         )
         with closing_on_error(fanout):
             fanout.run()
-            self._broadcast_endpoint = fanout.endpoint
             return Broadcast(fanout.publisher(hears_subscriptions=True), fanout, self._as_text)
 
 
