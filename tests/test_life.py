@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import pytest
 import zmq
 
 from one_liner import RouterClient, RouterServer
+from one_liner.aio import AsyncRouterClient
 from one_liner.errors import (
     ClosedError,
     ConfigurationError,
@@ -199,6 +201,30 @@ def test_close_with_everything_stuck_at_once(server: RouterServer, client: Route
     finally:
         for device in (*devices, ticking):
             device.go.set()
+
+
+def test_close_tells_every_one_of_many_calls_of_one_connection(place: dict[str, Any], server: RouterServer) -> None:
+    devices = [Device() for _ in range(20)]
+    for index, device in enumerate(devices):
+        server.add_instance(f"device{index}", device)
+
+    async def call_all() -> list[Any]:
+        ports: dict[str, Any] = {"rpc_port": server.rpc_port, "broadcast_port": None}
+        async with AsyncRouterClient(**place, **ports, heartbeat_s=HEARTBEAT_S) as client:
+            calls = [client.call(f"device{index}", method) for method in ("stick", "ok") for index in range(20)]
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    thread, outcome = started(lambda: asyncio.run(call_all()))
+    try:
+        poll_until(lambda: len(server.running_calls()) == 40)
+        assert timed(server.close) < CLOSE_S
+        thread.join(PATIENCE_S)
+    finally:
+        for device in devices:
+            device.go.set()
+    assert all(isinstance(error, ServerClosedError) for error in outcome[0]), outcome
+    assert all("may or may not have run" in str(error) for error in outcome[0][:20])
+    assert all("did not run" in str(error) for error in outcome[0][20:])
 
 
 def test_a_client_that_closes_wakes_its_own_callers(client: RouterClient, device: Device) -> None:

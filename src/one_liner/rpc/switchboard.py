@@ -258,7 +258,7 @@ class Switchboard:
         trouble = self._link.trouble()
         if self._sent and trouble is not None:
             # A server that closes says goodbye to the link and answers each caller: who reads first is chance.
-            if self._socket is not None and self._socket.poll(LAST_ANSWER_MS):
+            while self._sent and self._socket is not None and self._socket.poll(LAST_ANSWER_MS):
                 self._receive()
             self._fail_sent(lambda: self._link.trouble() or trouble)
         elif self._sent and self._link.session != self._session:
