@@ -366,6 +366,22 @@ def test_messages_sent_up_to_the_publisher(server: RouterServer, client: RouterC
         poll_until(lambda: client.get_stream("power", timeout_s=20).sequence > first + 10)
 
 
+@pytest.mark.parametrize("times", [1, 500])
+def test_a_subscription_in_the_middle_of_a_message_ends_nothing(
+    server: RouterServer, client: RouterClient, times: int
+) -> None:
+    """libzmq takes one that it knows already out of the message, whose end its own proxy then waits for in vain."""
+    with _socket(zmq.Context.instance(), zmq.XSUB, server.broadcast_endpoint) as up:
+        up.send(b"\x01power\0")
+        for _ in range(times):
+            up.send_multipart([b"hello", b"\x01power\0"])
+            up.send_multipart([b"\x01power\0", b"\x00power\0", b"\x01power\0"])
+        first = client.get_stream("power", timeout_s=20).sequence
+        poll_until(lambda: client.get_stream("power", timeout_s=20).sequence > first + 10)
+        client.configure_stream("shy", wait=True, timeout_s=20)
+        assert client.get_stream("shy", timeout_s=20)[1] == 1.0
+
+
 def test_a_flood_of_subscriptions_disturbs_no_ticks(server: RouterServer, client: RouterClient) -> None:
     client.configure_stream("shy", "cache", wait=True, timeout_s=20)
     with _socket(zmq.Context.instance(), zmq.XSUB, server.broadcast_endpoint) as up:

@@ -159,13 +159,28 @@ class Fanout:
 
     def _serve(self) -> None:
         try:
-            zmq.proxy_steerable(self._inner, self._outer.socket, None, self._control)
+            self._carry()
             while not self._closed:
                 self._cut()
-                zmq.proxy_steerable(self._inner, self._outer.socket, None, self._control)
+                self._carry()
         except zmq.ContextTerminated:
             _log.debug("context terminated under the broadcast of %s", self.endpoint)
         self._release()
+
+    def _carry(self) -> None:
+        """Sit in libzmq's proxy until it is told to end.
+
+        It also ends by itself, with "try again", where a message that a subscriber sent up has come to an end too
+        early: libzmq takes out subscriptions that it knows already, also from the middle of a message.
+        """
+        while True:
+            try:
+                zmq.proxy_steerable(self._inner, self._outer.socket, None, self._control)
+                return
+            except zmq.Again:
+                # The parts before are on their way to the publishers, and wait there for the last one.
+                self._inner.send(b"", zmq.NOBLOCK)
+                _log.debug("a subscriber of %s sent something in parts, which none does", self.endpoint)
 
     def _cut(self) -> None:
         try:
