@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,9 @@ class Supervised:
         text = self.control("pid", program).strip()
         return int(text) if text.isdigit() else 0
 
+    def runs_another(self, program: str, killed: int) -> bool:
+        return self.pid(program) not in (0, killed)
+
     def ask(self, path: str) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
@@ -122,12 +126,11 @@ def supervised(tmp_path: Path) -> Iterator[Supervised]:
 def test_whatever_is_killed_is_back_by_itself(supervised: Supervised) -> None:
     poll_until(supervised.works, BACK_S, "both to be there")
     for program in ("instruments", "gateway", "instruments"):
-        pid = supervised.pid(program)
-        assert pid
-        os.kill(pid, signal.SIGKILL)
-        poll_until(
-            lambda pid=pid, program=program: supervised.pid(program) not in (0, pid), BACK_S, f"another {program}"
-        )
+        killed = supervised.pid(program)
+        assert killed
+        os.kill(killed, signal.SIGKILL)
+        is_another = partial(supervised.runs_another, program, killed)
+        poll_until(is_another, BACK_S, f"another {program}")
         poll_until(supervised.works, BACK_S, f"all to be back after {program} was killed")
 
 

@@ -12,10 +12,11 @@ from typing import Any
 
 from one_liner.errors import MalformedError
 
+_LONGEST_PORT = 200
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-_LATER = ("down", "reports")  # servers of before do not say these
+_LATER = {"down", "reports"}  # Servers of before do not say these.
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +54,23 @@ class Hello:
         Raises:
             MalformedError: it is something else. Fields that a later version adds are passed over.
         """
-        try:
-            given = {name: data[name] for name in cls.__slots__ if name not in _LATER or name in data}
-            hello = cls(**given)
-            types = (int, str, str, str, int | str, int, dict, bool)
-            if not all(isinstance(getattr(hello, name), kind) for name, kind in zip(cls.__slots__, types, strict=True)):
-                raise TypeError
-            if not all(isinstance(word, str) for pair in hello.down.items() for word in pair):
-                raise TypeError
-        except (TypeError, KeyError):
-            raise MalformedError("the answer to a heartbeat cannot be read") from None
+        if type(data) is not dict or not data.keys() >= set(cls.__slots__) - _LATER:
+            raise MalformedError("the answer to a heartbeat cannot be read")
+        hello = cls(**{name: data[name] for name in cls.__slots__ if name in data})
+        types: tuple[Any, ...] = (int, str, str, str, int | str, int, dict, bool)
+        if (
+            not all(isinstance(getattr(hello, name), kind) for name, kind in zip(cls.__slots__, types, strict=True))
+            or not all(isinstance(word, str) for pair in hello.down.items() for word in pair)
+            or not 0 <= hello.server < 1 << 64
+            or not _is_port(hello.broadcast_port)
+        ):
+            raise MalformedError("the answer to a heartbeat says what cannot be")
         return hello
+
+
+def _is_port(port: int | str) -> bool:
+    """Whether something can be the end of an address; whether it is that of a publisher, connecting will tell."""
+    return 0 < port <= 0xFFFF if isinstance(port, int) else port.isprintable() and 0 < len(port) <= _LONGEST_PORT
 
 
 @cache

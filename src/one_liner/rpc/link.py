@@ -29,7 +29,6 @@ from one_liner.errors import (
     NoServerError,
     OneLinerError,
     RefusedError,
-    RemoteProtocolError,
     ServerLostError,
     VersionMismatchError,
 )
@@ -379,7 +378,7 @@ class Link:
     def _greet(self, reply: Reply, sent: float, now: float) -> None:
         try:
             hello = Hello.from_dict(self._codec.decode(reply.body, reply.buffers))
-        except RemoteProtocolError as error:
+        except OneLinerError as error:
             _log.warning("%s: %s", self.endpoint, error)
             return
         self._last_seen = now
@@ -441,7 +440,7 @@ class Link:
         """The server answers our heartbeat with an error: it does not let us in any more, or has too many clients."""
         try:
             error = error_of(self._codec.decode(reply.body, reply.buffers))
-        except RemoteProtocolError as malformed:
+        except OneLinerError as malformed:
             _log.warning("%s: %s", self.endpoint, malformed)
             return
         self._refuse(error)

@@ -19,7 +19,7 @@ from threading import Thread, current_thread
 import zmq
 
 from one_liner.clock import Clock
-from one_liner.errors import OneLinerError
+from one_liner.errors import ConfigurationError, OneLinerError
 from one_liner.rpc.link import Link, State
 from one_liner.streams.intake import Intake
 from one_liner.streams.subscription import Subscription, shifted
@@ -216,9 +216,13 @@ class Receiver:
         if self._intake is None:
             link = self._link
             self._opened = self._clock.now()
-            self._intake = Intake(
-                self._context, address, link.heartbeat_s, curve=link.curve, limits=link.limits, ours=True
-            )
+            try:
+                self._intake = Intake(
+                    self._context, address, link.heartbeat_s, curve=link.curve, limits=link.limits, ours=True
+                )
+            except ConfigurationError as error:
+                _log.warning("%s says that its streams are where nothing can be: %s", link.endpoint, error)
+                return
             for topic in self._by_topic:
                 self._intake.subscribe(topic)
         elif address.startswith("inproc:") and (restarted or not self._intake.connected):

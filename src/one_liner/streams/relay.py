@@ -17,7 +17,7 @@ from threading import Thread, current_thread
 import zmq
 
 from one_liner.clock import Clock
-from one_liner.errors import OneLinerError
+from one_liner.errors import ConfigurationError, OneLinerError
 from one_liner.limits import DEFAULT_LIMITS, Limits
 from one_liner.rpc.link import Link, State
 from one_liner.streams.intake import Intake
@@ -220,7 +220,11 @@ class RouterRelay:
             self._intake = None
         if self._intake is None:
             link = self._link
-            self._intake = Intake(self._context, address, link.heartbeat_s, curve=link.curve, limits=link.limits)
+            try:
+                self._intake = Intake(self._context, address, link.heartbeat_s, curve=link.curve, limits=link.limits)
+            except ConfigurationError as error:
+                _log.warning("%s says that its streams are where nothing can be: %s", link.endpoint, error)
+                return
             for topic in self._wanted:
                 self._intake.subscribe(topic)
 
