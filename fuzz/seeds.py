@@ -192,7 +192,9 @@ _STREAM = {"name": "power", "kind": "periodic", "enabled": True, "encoding": "ms
 _MOVE = {
     "name": "move",
     "doc": "Go.",
-    "parameters": [{"name": "to_mm", "kind": "positional or keyword", "annotation": "float", "default": 1.5}],
+    "parameters": [
+        {"name": "to_mm", "kind": "positional_or_keyword", "annotation": "float", "default": {"value": 1.5}}
+    ],
     "returns": "float",
 }
 _DESCRIPTION = {
@@ -209,7 +211,15 @@ _DESCRIPTION = {
             "objects": [{"name": "axis", "callable": _MOVE, "dynamic": True}],
         }
     ],
-    "named_calls": [{"name": "home", "obj_name": "stage", "attr_name": "move", "args": [0.0], "kwargs": {"speed": 1}}],
+    "named_calls": [
+        {
+            "name": "home",
+            "obj_name": "stage",
+            "attr_name": "move",
+            "args": [{"value": 0.0}],
+            "kwargs": {"speed": {"repr": "FAST"}},
+        }
+    ],
     "streams": {"power": _STREAM},
     "routers": {"north": {"state": "lost", "message": "since 3 s"}, "south": {"name": "south", "protocol": 1}},
 }

@@ -191,8 +191,12 @@ def replies(data: bytes) -> None:
         _raised(value, of_sample=False)
 
 
+# What a client makes of the answers to questions of its own.
+READERS: Final = (Hello.from_dict, StreamConfigurations.from_dict, ServerDescription.from_dict)
+
+
 def _described(value: Any) -> None:
-    for read in (Hello.from_dict, StreamConfigurations.from_dict, ServerDescription.from_dict):
+    for read in READERS:
         try:
             described = read(value)
         except MalformedError:

@@ -12,7 +12,7 @@ import pytest
 
 from fuzz.frames import joined, split
 from fuzz.seeds import CORPUS, WORDS, seeds, words
-from fuzz.targets import TARGETS, run
+from fuzz.targets import READERS, TARGETS, run
 from one_liner.wire import codec as codec_module
 from one_liner.wire import messages
 from one_liner.wire.codec import Codec
@@ -61,6 +61,14 @@ def test_no_kind_of_message_encoding_or_extension_type_is_missing() -> None:
             if name not in ("registered", "claims-much"):
                 codec.decode(*split(data))
     assert decoders.keys() - seen == {codec_module.REGISTERED}, "of which there is one that is refused"
+
+
+@pytest.mark.parametrize("name", ["hello", "streams", "description"])
+def test_what_a_client_asks_for_is_among_the_seeds(name: str) -> None:
+    head, buffers = split(SEEDS["replies"][name])
+    value = Codec().decode(messages.Reply.decode(head, buffers).body)
+    readers = dict(zip(("hello", "streams", "description"), READERS, strict=True))
+    assert readers[name](value).as_dict().keys() == value.keys()
 
 
 def _samples() -> list[Any]:

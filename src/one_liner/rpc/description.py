@@ -398,10 +398,10 @@ class ServerDescription:
             return cls(
                 name=_text(plain["name"]),
                 version=_text(plain.get("version", "")),
-                protocol=int(plain.get("protocol", 0)),
+                protocol=_small(plain.get("protocol", 0)),
                 objects=_all(ObjectDescription.from_dict, plain.get("objects", ())),
                 named_calls=_all(NamedCallDescription.from_dict, plain.get("named_calls", ())),
-                streams={_text(name): dict(stream) for name, stream in plain.get("streams", {}).items()},
+                streams={_text(name): _stream(stream) for name, stream in plain.get("streams", {}).items()},
                 routers={_text(prefix): _router(router) for prefix, router in plain.get("routers", {}).items()},
             )
 
@@ -655,7 +655,7 @@ class _Reading:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, _traceback: Any) -> None:
-        if isinstance(error, (KeyError, TypeError, ValueError, AttributeError, RecursionError)):
+        if isinstance(error, Exception):
             raise MalformedError(f"this is no {self._what}: {type(error).__name__}: {error}") from error
 
 
@@ -663,6 +663,22 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"text is needed, not {type(value).__name__}")
     return value
+
+
+def _small(value: Any) -> int:
+    if not isinstance(value, int) or not 0 <= value < 1 << 32:
+        raise TypeError(f"a small number is needed, not {type(value).__name__}")
+    return value
+
+
+def _stream(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a stream, of which a listing shows some entries."""
+    stream = dict(plain)
+    _text_or_none(stream.get("kind"))
+    frequency_hz = stream.get("frequency_hz")
+    if frequency_hz is not None and not isinstance(frequency_hz, float):
+        _small(frequency_hz)
+    return stream
 
 
 def _text_or_none(value: Any) -> str | None:

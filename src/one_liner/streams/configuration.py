@@ -74,8 +74,8 @@ class StreamConfiguration:
         """
         names = {field.name for field in fields(cls)}
         try:
-            return cls(**{name: value for name, value in data.items() if name in names})
-        except (TypeError, AttributeError):
+            return cls(**{name: value for name, value in _dict(data).items() if name in names})
+        except TypeError:
             raise MalformedError("the description of a stream cannot be read") from None
 
 
@@ -123,19 +123,20 @@ class StreamConfigurations(Mapping[str, StreamConfiguration]):
         Raises:
             MalformedError: it is something else.
         """
-        try:
-            return cls(
-                {
-                    str(name): StreamConfiguration.from_dict(entry)
-                    for group in GROUPS.values()
-                    for name, entry in data[group].items()
-                }
-            )
-        except (TypeError, KeyError, AttributeError):
-            raise MalformedError("the description of the streams cannot be read") from None
+        groups = [_dict(_dict(data).get(group)) for group in GROUPS.values()]
+        return cls(
+            {name: StreamConfiguration.from_dict(entry) for entries in groups for name, entry in entries.items()}
+        )
 
     def _of_kind(self, kind: str) -> dict[str, StreamConfiguration]:
         return {name: entry for name, entry in self._all.items() if entry.kind == kind}
 
     def __repr__(self) -> str:
         return f"StreamConfigurations({', '.join(self._all)})"
+
+
+def _dict(data: Any) -> dict[str, Any]:
+    """What has to be a dict with text for its keys."""
+    if type(data) is not dict or not all(type(key) is str for key in data):
+        raise MalformedError("the description of the streams cannot be read")
+    return data
