@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import signal
 import subprocess
 import sys
@@ -23,7 +22,6 @@ from one_liner.errors import (
     NoDataError,
     NotCarriableError,
     SourceFailedError,
-    UnknownStreamError,
 )
 from one_liner.wire.codec import Codec
 from one_liner.wire.messages import Encoding, Kind, SampleMessage, Stamp
@@ -281,54 +279,6 @@ def test_a_sample_under_way_while_its_stream_is_replaced_does_not_appear(
     assert take(client, "x", 1)[0].data == "new"
     gate.open.set()
     assert {sample.data for sample in take(client, "x", 20)} == {"new"}
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_random_walk_against_a_model(seed: int) -> None:
-    """Add, re-add, enable, disable and remove at random from both ends: what is reported is always true."""
-    chance = random.Random(seed)
-    names = ["a", "b", "a/b", "ä"]
-    frequencies: list[float] = [50, 100, 333.3]
-    model: dict[str, tuple[str, float | None, bool, int]] = {}
-    generation = 0
-    with serving(instances={"laser": Laser()}) as server, watching(server) as client:
-        for name in names:
-            client.configure_stream(name, max_samples=100_000, wait=True)
-        for _ in range(120):
-            name = chance.choice(names)
-            side: Any = chance.choice([server, client])
-            step = chance.choice(["add", "add", "manual", "enable", "disable", "remove"])
-            generation += 1
-            if step == "add":
-                frequency_hz, enabled = chance.choice(frequencies), chance.random() < 0.7
-                server.add_stream_from_callable(name, frequency_hz, lambda n=generation: n, enabled=enabled)
-                model[name] = ("periodic", frequency_hz, enabled, generation)
-            elif step == "manual":
-                server.get_stream_fn(name)(generation)
-                if model.get(name, ("",))[0] != "manual":
-                    model[name] = ("manual", None, True, generation)
-            elif name not in model:
-                with pytest.raises(UnknownStreamError):
-                    getattr(side, f"{step}_stream")(name)
-            else:
-                getattr(side, f"{step}_stream")(name)
-                if step == "remove":
-                    del model[name]
-                else:
-                    model[name] = (*model[name][:2], step == "enable", model[name][3])
-            told = chance.choice([server, client]).get_stream_configurations()
-            assert {n: (c.kind, c.frequency_hz, c.enabled) for n, c in told.items()} == {
-                n: entry[:3] for n, entry in model.items()
-            }
-        for name, (kind, _, enabled, number) in model.items():
-            if kind == "periodic" and enabled:
-                sample = client.get_stream(name, timeout_s=5)
-                while sample.data != number:
-                    sample = client.get_stream(name, timeout_s=5)
-        for name in names:
-            statistics = client.stream_statistics(name)
-            assert statistics.accounted
-            assert (statistics.dropped_upstream, statistics.lost_on_the_way, statistics.stale) == (0, 0, 0)
 
 
 def test_the_first_sample_of_a_stream_added_after_its_reader(server: RouterServer, client: RouterClient) -> None:
