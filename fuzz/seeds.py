@@ -32,6 +32,7 @@ from one_liner.keys import public_of
 from one_liner.wire.codec import Codec
 from one_liner.wire.faults import fault_of
 from one_liner.wire.messages import (
+    REFUSE_IF_BUSY,
     Encoding,
     Kind,
     Reply,
@@ -94,6 +95,8 @@ VALUES: Final[dict[str, Any]] = {
     "array-bytes": np.array([b"a", b"bc"], "|S2"),
     "array-times": np.array([1, 2], "<m8[25us]"),
     "array-structured": np.zeros(2, _FIELDS),
+    "array-record": np.zeros(2, _FIELDS).view(np.recarray),
+    "array-read-only": np.broadcast_to(np.uint8(5), (2, 3)),
     "array-nested": np.zeros(1, [("inner", _FIELDS), ("flag", "?")]),
     "masked-array": np.ma.MaskedArray([1.0, 2.0], mask=[False, True]),
     "masked": np.ma.masked,
@@ -175,6 +178,7 @@ def _requests() -> Iterable[tuple[str, list[bytes]]]:
     array = [_ext(50, _OUT + b"\x01\0\3<u2" + struct.pack(">Q", 3)), bytes(6)]
     yield "array", _plain(Request(Kind.SET, 3, 2**62, "stage", b"\x92\xa1x" + array[0], (array[1],)).encode())
     head = bytes(Request(Kind.CALL, 3, 2**62, "stage", body).encode()[0])
+    yield "refuse-if-busy", [head[:3] + bytes([Kind.CALL | REFUSE_IF_BUSY]) + head[4:]]
     yield "another-version", [head[:2] + b"\x09" + head[3:]]
 
 

@@ -225,8 +225,8 @@ def works(client: RouterClient) -> None:
 
 
 def test_any_frames_at_the_port_of_calls(server: RouterServer, client: RouterClient) -> None:
-    """One message of a stranger, whatever it is, and a good call of the same stranger behind it."""
-    body, _ = CODEC.encode(["fire", [], {}])
+    """One message of a stranger, whatever it is; then the same stranger asks for a sign of life, and gets it."""
+    body, _ = CODEC.encode(["stranger", 1.0, {}])
     ids = itertools.count(2**62)
 
     with raw(zmq.DEALER, server.rpc_endpoint) as stranger:
@@ -236,13 +236,14 @@ def test_any_frames_at_the_port_of_calls(server: RouterServer, client: RouterCli
         def send(frames: list[bytes]) -> None:
             stranger.send_multipart(frames)
             number = next(ids)
-            stranger.send_multipart(frames_of(Request(Kind.CALL, number, 7, "laser", body)))
+            stranger.send_multipart(frames_of(Request(Kind.HEARTBEAT, number, 7, "", body)))
             while True:
                 parts = stranger.recv_multipart()
                 reply = parts[1:] if parts[0] == b"" else parts  # as a REQ socket wants it
                 if reply[0][3] != Kind.VERSION and Reply.decode(reply[0], reply[1:]).id == number:
                     break
-            assert CODEC.decode(Reply.decode(reply[0], reply[1:]).body) == 5
+            Hello.from_dict(CODEC.decode(Reply.decode(reply[0], reply[1:]).body))
+            assert client.call("laser", "fire") == 5
 
         send()
     works(client)
