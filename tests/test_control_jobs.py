@@ -211,6 +211,17 @@ def test_cancel_of_a_finished_job_says_so(ends: Ends, tmp_path: Path) -> None:
     assert (unknown.result, unknown.error_message) == (Result.FAILED, "there is no job 'nonsense'")
 
 
+def test_a_lease_holds_for_jobs_of_peers(server: RouterServer, ends: Ends) -> None:
+    begun = ends.begin(Commands.START_ACQUISITION)
+    with RouterClient(rpc_port=server.rpc_port, broadcast_port=None, name="anna") as client:
+        with client.lease("stage"):
+            refused = ends.peer.command(Commands.START_ACQUISITION)
+            assert (refused.result, refused.error_kind) == (Result.FAILED, ErrorKind.COMMAND_ERROR)
+            assert "anna" in str(refused.error_message)
+        assert ends.begin(Commands.START_ACQUISITION).data["job"] != begun.data["job"]
+    assert len(ends.peer.command(Commands.STOP_ACQUISITION).data["jobs"]) == 2
+
+
 def test_a_nonce_used_twice_begins_one_job(server: RouterServer, ends: Ends, tmp_path: Path) -> None:
     answers = [ends.peer.command(Commands.START_ACQUISITION, {"name": "a"}, nonce=5) for _ in range(3)]
     assert [answer.result for answer in answers] == [Result.PENDING_WITH_NOTIFICATION] * 3

@@ -546,6 +546,20 @@ def test_commands_of_one_lane_wait_for_each_other() -> None:
     assert len(bench.sent) == 6
 
 
+def test_a_handler_may_be_given_more_time() -> None:
+    bench = Bench()
+    bench.handlers.add(100, lambda request: "patient", None, None, patience_s=1.0)
+    bench.add(110, lambda request: "quick")
+    bench.ask(100, 5)
+    bench.ask(110, 6)
+    assert bench.desk.timeout_s() == pytest.approx(0.02)
+    bench.pass_time(0.1)
+    assert [answer["nonce"] for _, answer in bench.sent] == [6]
+    assert bench.desk.timeout_s() == pytest.approx(0.9)
+    bench.pass_time(1.0)
+    assert [answer["nonce"] for _, answer in bench.sent] == [6, 5]
+
+
 def test_too_many_commands_are_refused_and_did_not_run() -> None:
     bench = Bench(Limits(calls_per_client=2, calls=3))
     bench.add(100, lambda request: None)

@@ -933,6 +933,7 @@ class RouterServer:
         *,
         timeout_s: float | None = None,
         who: str = "",
+        client: int = 0,
         on_done: Callable[[JobInfo], Any] | None = None,
     ) -> JobInfo:
         """Run a method of a served object as a job, as `RouterClient.submit` does, from this process.
@@ -944,6 +945,7 @@ class RouterServer:
             kwargs: arguments by name.
             timeout_s: how long it may take, in s, from now on.
             who: for whom, for people; the application if empty.
+            client: a number for somebody else than the application, whom the leases of others hold back; 0 for itself.
             on_done: called when it has ended, on a thread of its own.
 
         Returns:
@@ -951,9 +953,12 @@ class RouterServer:
 
         Raises:
             UnknownObjectError, NotExposedError, BadArgumentsError, LimitError: it is not accepted, and did not run.
+            LeasedError: for a `client`, likewise: somebody else has exclusive control.
         """
         self._check_process()
-        return self._desk.submit(obj_name, attr_name, args, kwargs, timeout_s=timeout_s, who=who, on_done=on_done)
+        return self._desk.submit(
+            obj_name, attr_name, args, kwargs, timeout_s=timeout_s, client=client, who=who, on_done=on_done
+        )
 
     def submit_function(
         self,
@@ -985,10 +990,13 @@ class RouterServer:
         self._check_process()
         return self._desk.result(job_id)
 
-    def cancel_job(self, job_id: str, who: str = "the application") -> bool:
-        """Have a job end: at once if it waits, at its next check point if it runs. False when it had ended."""
+    def cancel_job(self, job_id: str, who: str = "the application", client: int = 0) -> bool:
+        """Have a job end: at once if it waits, at its next check point if it runs. False when it had ended.
+
+        For a `client` as in `submit`, the leases of others hold.
+        """
         self._check_process()
-        return self._desk.cancel(job_id, who)
+        return self._desk.cancel(job_id, who, client)
 
     def pause_job(self, job_id: str) -> None:
         """Have a job wait at its next check point, or before it begins. Raises `JobStateError` where it has ended."""

@@ -5,6 +5,7 @@ Both have jobs and events; what differs is how a job is waited for, and what may
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from threading import Event as Flag
@@ -73,11 +74,12 @@ class InProcess:
             except OneLinerError as error:
                 on_end(_lost(error))
 
-        return self._server.submit(path, attr_name, args, kwargs, who=who, on_done=ended).id
+        client = _number_of(who)
+        return self._server.submit(path, attr_name, args, kwargs, who=who, client=client, on_done=ended).id
 
     def cancel(self, job_id: str, who: str) -> bool:
         """Have a job end; False when it had ended."""
-        return self._server.cancel_job(job_id, who)
+        return self._server.cancel_job(job_id, who, _number_of(who))
 
     def listen(self, function: Callable[[Event], Any]) -> Callback[Event]:
         """Call a function with every event that is forwarded."""
@@ -155,6 +157,11 @@ def refusal(error: OneLinerError) -> CommandResponse:
     if isinstance(error, TransportError):
         return _lost(error)
     return CommandResponse(Result.FAILED, error_message=_text_of(error))
+
+
+def _number_of(who: str) -> int:
+    """A number that stands for a peer where the server knows its clients by number."""
+    return int.from_bytes(hashlib.blake2b(who.encode(), digest_size=8).digest()) | 1
 
 
 def _end_of(info: JobInfo, result: Callable[[], Any]) -> CommandResponse:

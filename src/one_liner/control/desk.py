@@ -7,8 +7,8 @@ the command goes on; its end is published then.
 
 from __future__ import annotations
 
+import heapq
 import logging
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -35,14 +35,13 @@ class Ticket:
     Args:
         entry: what was asked for, and by whom.
         handler: who carries it out.
-        overdue: when whoever waits is told that it goes on.
     """
 
     is_tick = False
-    __slots__ = ("began", "entry", "handler", "overdue", "told")
+    __slots__ = ("began", "entry", "handler", "told")
 
-    def __init__(self, entry: Entry, handler: Handler, overdue: float) -> None:
-        self.entry, self.handler, self.overdue = entry, handler, overdue
+    def __init__(self, entry: Entry, handler: Handler) -> None:
+        self.entry, self.handler = entry, handler
         self.began = False
         self.told = False  # whether somebody was told that it goes on, and so has to be told of the end
 
@@ -74,7 +73,7 @@ class Desk:
         post: has a function called on the thread of the port; from any thread.
         clock: the time.
         limits: how many commands may be under way.
-        patience_s: how long an answer is waited for.
+        patience_s: how long an answer is waited for, where the handler says nothing else.
         clients: who may do what, by public key; None when everybody may everything.
     """
 
@@ -98,7 +97,8 @@ class Desk:
         self._clients = clients
         self._record = Record()
         self._tickets: dict[Ticket, None] = {}
-        self._overdue: deque[Ticket] = deque()  # in the order in which their patience ends
+        self._overdue: list[tuple[float, int, Ticket]] = []  # a heap: whose patience ends first is in front
+        self._count = 0
         self._under_way: dict[bytes, int] = {}
 
     def receive(self, envelope: Envelope, payload: list[bytes], key: str | None = None) -> None:
@@ -139,13 +139,13 @@ class Desk:
 
     def timeout_s(self) -> float | None:
         """Until when there is nothing to do here; None for any time."""
-        return max(0.0, self._overdue[0].overdue - self._clock.now()) if self._overdue else None
+        return max(0.0, self._overdue[0][0] - self._clock.now()) if self._overdue else None
 
     def remind(self) -> None:
         """Tell those who have waited long enough that it goes on."""
         now = self._clock.now()
-        while self._overdue and self._overdue[0].overdue <= now:
-            ticket = self._overdue.popleft()
+        while self._overdue and self._overdue[0][0] <= now:
+            ticket = heapq.heappop(self._overdue)[-1]
             if ticket in self._tickets and ticket.entry.answer is None:
                 request = ticket.request
                 self._take(ticket, _GOES_ON.answering(request.number, request.nonce).written(final=False))
@@ -180,12 +180,14 @@ class Desk:
         ):
             self._refuse(envelope, request, Result.UNAVAILABLE, "too many commands are under way; this one did not run")
             return
-        ticket = Ticket(Entry(connection, request, waiting=[envelope]), handler, now + self._patience_s)
+        ticket = Ticket(Entry(connection, request, waiting=[envelope]), handler)
         if not handler.urgent:
             self._record.begin(ticket.entry)
         self._tickets[ticket] = None
         self._under_way[connection] = self._under_way.get(connection, 0) + 1
-        self._overdue.append(ticket)
+        patience_s = self._patience_s if handler.patience_s is None else handler.patience_s
+        self._count += 1
+        heapq.heappush(self._overdue, (now + patience_s, self._count, ticket))
         if handler.lane is None or handler.lane.enter(ticket, now):
             self._workers.employ(partial(self._carry_out, ticket), urgent=handler.urgent)
 

@@ -27,6 +27,7 @@ class Handler:
         urgent: whether it gets a thread even when all of them are busy.
         role: what a peer with a key has to have.
         path: the served object that it comes down to; None when it is the application's own.
+        patience_s: how long its answer is waited for; None as long as for any other.
     """
 
     function: Function
@@ -34,6 +35,7 @@ class Handler:
     urgent: bool
     role: Role = Role.CONTROL
     path: str | None = None
+    patience_s: float | None = None
 
     def permit(self, permission: Permission | None, what: str) -> None:
         """Let a peer of a secured service through, or refuse it.
@@ -76,6 +78,7 @@ class Handlers:
         urgent: bool | None,
         role: Role = Role.CONTROL,
         path: str | None = None,
+        patience_s: float | None = None,
     ) -> None:
         """Replace the handler of a command, of a number that is in no enum, or of all that have none (None)."""
         if not callable(function):
@@ -85,7 +88,7 @@ class Handlers:
             urgent = number in URGENT_COMMANDS
         with self._lock:
             own_lane = None if urgent or lane is None else self._lane(lane, function)
-            handler = Handler(function, own_lane, urgent, role, path)
+            handler = Handler(function, own_lane, urgent, role, path, patience_s)
             if number is None:
                 self._other = handler
             else:

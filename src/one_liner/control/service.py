@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Function)
 _TRANSPORT_HEARTBEAT_S = 1.0
 _STOP_TIMEOUT_S = 0.5
+_ACCEPTED_WITHIN_S = 5.0  # A job is accepted in milliseconds, and the answer has its id; a server may be slow, or away.
 _ALL_TOPICS = frozenset(topic for topic in Topic)
 _log = logging.getLogger("one_liner.control.service")
 
@@ -324,7 +325,7 @@ class ControlService:
             ConfigurationError: there is no server, and no client.
         """
         handler = self._own_jobs().beginning(number_of(command), obj_name, attr_name, list(args or ()))
-        self._handlers.add(command, handler, None, None, Role.CONTROL, obj_name)
+        self._handlers.add(command, handler, None, None, Role.CONTROL, obj_name, _ACCEPTED_WITHIN_S)
 
     def add_cancel(self, command: int | Enum, of: int | Enum, obj_name: str | None = None) -> None:
         """Have a command cancel what another one has begun: the job that its data name under `job`, or all of them.
@@ -340,7 +341,7 @@ class ControlService:
             ConfigurationError: there is no server, and no client.
         """
         handler = self._own_jobs().cancelling(number_of(of))
-        self._handlers.add(command, handler, None, None, Role.CONTROL, obj_name)
+        self._handlers.add(command, handler, None, None, Role.CONTROL, obj_name, _ACCEPTED_WITHIN_S)
 
     def remove_handler(self, command: int | Enum | None) -> bool:
         """Have nobody carry out a command any more; False when nobody did."""
