@@ -89,8 +89,8 @@ class Supervised:
         text = self.control("pid", program).strip()
         return int(text) if text.isdigit() else 0
 
-    def runs_another(self, program: str, killed: int) -> bool:
-        return self.pid(program) not in (0, killed)
+    def runs_anew(self, program: str, after: int) -> bool:
+        return self.pid(program) not in (0, after)
 
     def ask(self, path: str) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
@@ -126,11 +126,10 @@ def supervised(tmp_path: Path) -> Iterator[Supervised]:
 def test_whatever_is_killed_is_back_by_itself(supervised: Supervised) -> None:
     poll_until(supervised.works, BACK_S, "both to be there")
     for program in ("instruments", "gateway", "instruments"):
-        killed = supervised.pid(program)
-        assert killed
-        os.kill(killed, signal.SIGKILL)
-        is_another = partial(supervised.runs_another, program, killed)
-        poll_until(is_another, BACK_S, f"another {program}")
+        pid = supervised.pid(program)
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        poll_until(partial(supervised.runs_anew, program, pid), BACK_S, f"another {program}")
         poll_until(supervised.works, BACK_S, f"all to be back after {program} was killed")
 
 
