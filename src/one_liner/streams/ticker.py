@@ -18,6 +18,7 @@ from one_liner.clock import Clock
 from one_liner.rpc.lanes import Lane, Occupant, TickInLine
 from one_liner.streams.registry import Stream, StreamRegistry
 from one_liner.streams.schedule import Schedule
+from one_liner.streams.slack import sleep_exactly
 from one_liner.streams.suffering import Suffering
 from one_liner.transport.fanout import Fanout, Publisher
 
@@ -138,6 +139,7 @@ class Ticker:
             _log.warning("a function at %g Hz still runs while the server closes", self.frequency_hz)
 
     def _run(self) -> None:
+        sleep_exactly()
         schedule: Schedule | None = None
         while not self._stopping:
             streams = self._registry.at(self.frequency_hz)
