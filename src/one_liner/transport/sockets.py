@@ -1,7 +1,7 @@
 """The one place where sockets are born, bound and released.
 
 Every socket of the library gets its options here, so that no two of them differ by accident: nothing lingers after
-`close`, dead peers are noticed by libzmq's own heartbeats, and no peer can make us hold a message of any size.
+`close`, dead peers are noticed by heartbeats, of TCP or of libzmq, and no peer can make us hold a message of any size.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def open_socket(
     kind: int,
     *,
     heartbeat_s: float | None = None,
-    patience_s: float = PATIENCE_S,
+    patience_s: float | None = None,
     queued: int | None = None,
     max_message_bytes: int = DEFAULT_LIMITS.message_bytes,
     ipv6: bool = False,
@@ -66,8 +66,10 @@ def open_socket(
     Args:
         context: the context it belongs to.
         kind: a socket type of `zmq`.
-        heartbeat_s: how often libzmq asks the peer whether it lives; None for sockets inside one process.
-        patience_s: how long it waits for the answer, which comes behind everything that is under way.
+        heartbeat_s: how often the peer is asked whether it lives; None for sockets inside one process.
+        patience_s: how long libzmq itself waits for the answer, which a frozen process does not give. For sockets to
+            which hardly anything is said, because what waits at them has no bound. If None, TCP asks in place of
+            libzmq, and waits for `PATIENCE_S`.
         queued: high-water mark in messages, both ways; None keeps libzmq's 1000.
         max_message_bytes: the largest frame that is received; libzmq drops the connection that brings a larger one.
         ipv6: whether addresses are IPv6.
@@ -84,10 +86,28 @@ def open_socket(
         curve.apply(socket)
     if queued is not None:
         socket.set_hwm(queued)
-    if heartbeat_s is not None:
-        socket.setsockopt(zmq.HEARTBEAT_IVL, max(1, int(heartbeat_s * 1000)))
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, max(1, int(patience_s * 1000)))
+    if heartbeat_s is not None and patience_s is not None:
+        _have_pinged(socket, heartbeat_s, patience_s)
+    elif heartbeat_s is not None:
+        _have_tcp_ask(socket, heartbeat_s)
     return socket
+
+
+def _have_pinged(socket: Socket, heartbeat_s: float, patience_s: float) -> None:
+    # libzmq 4.3.5 ends the whole process when a ping is due on a connection that broke while its queue was full.
+    socket.setsockopt(zmq.RCVHWM, 0)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, max(1, int(heartbeat_s * 1000)))
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, max(1, int(patience_s * 1000)))
+
+
+def _have_tcp_ask(socket: Socket, heartbeat_s: float) -> None:
+    every_s = min(max(1, round(heartbeat_s)), int(PATIENCE_S) // 2)
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, every_s)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, every_s)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, int(PATIENCE_S) // every_s - 1)
+    # TCP asks only where nothing is under way; what is, may stay without an answer for as long.
+    socket.setsockopt(zmq.TCP_MAXRT, int(PATIENCE_S * 1000))
 
 
 _inside_endpoints: set[tuple[int, str]] = set()
