@@ -132,3 +132,11 @@ def test_who_looks_seldom_takes_nobody_for_dead_too_soon() -> None:
     assert sessions.living(1.0) == {}
     assert set(sessions.living(1.0, 0.5)) == {ANN}
     assert sessions.living(1.6, 0.5) == {}
+
+
+def test_a_router_that_had_to_make_room_for_its_own_clients_is_no_mistake() -> None:
+    sessions = Sessions(most=1)
+    sessions.heard(ANN, "router", HEART, 1e-9, 0.0)
+    sessions.heard(BOB, "bob", HEART, 1.0, 0.1)
+    sessions.vouches(ANN, [BOB])
+    assert sessions.lives(BOB, 0.1)

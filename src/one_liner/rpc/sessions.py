@@ -72,7 +72,9 @@ class Sessions:
         They need not be waited for here, too, or a death would take longer to be noticed with every hop.
         """
         with self._lock:
-            session = self._sessions[router]
+            session = self._sessions.get(router)
+            if session is None:
+                return  # It beats so fast that it has had to make room already.
             named = frozenset(clients)
             for client in session.vouched - named:
                 other = self._sessions.get(client)
