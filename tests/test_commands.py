@@ -6,9 +6,11 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import zmq
 
 from one_liner.client import RouterClient
 from one_liner.commands.handle import JobHandle
@@ -27,11 +29,13 @@ from one_liner.errors import (
     LimitError,
     NotCarriableError,
     NotExposedError,
+    RefusedError,
     RemoteError,
     UnknownAttributeError,
     UnknownJobError,
     UnknownObjectError,
 )
+from one_liner.keys import KeyPair
 from one_liner.limits import Limits
 from one_liner.server import RouterServer
 from tests.conftest import busy_for, poll_until
@@ -171,6 +175,14 @@ def test_updates_come_in_order_and_end_with_the_job(ann: RouterClient, stage: St
     assert revisions == sorted(set(revisions))
     assert seen[-1].state is JobState.SUCCEEDED
     assert [info.state for info in ann.job(job.id).updates()] == [JobState.SUCCEEDED]
+
+
+def test_news_that_was_overtaken_on_the_way_is_no_news(ann: RouterClient, stage: Stage) -> None:
+    stage.go.set()
+    job = ann.submit("stage", "scan")
+    job.result(PATIENCE_S)
+    job.heard(replace(job.info, state=JobState.RUNNING, revision=1))
+    assert job.done
 
 
 def test_callbacks(ann: RouterClient, stage: Stage) -> None:
@@ -483,6 +495,40 @@ def test_a_lease_taken_while_a_job_waits_refuses_it(ann: RouterClient, bob: Rout
             second.result(PATIENCE_S)
     assert second.state is JobState.FAILED
     assert stage.scans == 1
+
+
+@pytest.mark.skipif(not zmq.has("curve"), reason="this libzmq was built without CURVE")
+def test_roles_hold_for_jobs(stage: Stage) -> None:
+    home, reader, mover, other = (KeyPair.new() for _ in range(4))
+    clients = {
+        reader.public: "read",
+        mover.public: {"role": "control", "objects": ["stage"]},
+        other.public: {"role": "control", "objects": ["lamp"]},
+    }
+    stage.go.set()
+    with RouterServer(rpc_port=0, broadcast_port=0, keys=home, clients=clients) as server:
+        server.add_instance("stage", stage, read_only=["position"])
+        server.add_instance("lamp", Stage())
+        server.run()
+        with (
+            client_of(server, "reader", keys=reader, server_key=home.public) as reads,
+            client_of(server, "mover", keys=mover, server_key=home.public) as moves,
+            client_of(server, "other", keys=other, server_key=home.public) as switches,
+        ):
+            assert moves.submit("stage", "scan").result(PATIENCE_S) == [0, 1, 2]
+            with pytest.raises(RefusedError, match="needs the role control"):
+                reads.submit("stage", "scan")
+            assert reads.submit("stage", "position").result(PATIENCE_S) == 1.5
+            with pytest.raises(RefusedError, match="may not reach 'stage'"):
+                switches.submit("stage", "scan")
+            stage.go.clear()
+            job = moves.submit("stage", "scan")
+            for client in (reads, switches):
+                watched = client.job(job.id)
+                with pytest.raises(RefusedError):
+                    watched.cancel()
+            assert job.cancel()
+            assert watched.wait(PATIENCE_S) is JobState.CANCELLED
 
 
 # --- finding again ---------------------------------------------------------------------------------------------------

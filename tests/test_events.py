@@ -279,6 +279,20 @@ def test_an_emergency_that_was_lost_on_the_way_is_asked_for(server: RouterServer
     assert {event.kind for event in heard} == {"first", "lost", "lost, too", "last"}
 
 
+def test_a_gap_is_asked_about_at_once(server: RouterServer) -> None:
+    with RouterClient(
+        rpc_port=server.rpc_port, broadcast_port=None, interface="127.0.0.1", heartbeat_s=30
+    ) as client:  # in any case it asks every 90 s only
+        heard: list[Event] = []
+        listening(client, heard, "emergency")
+        poll_until(lambda: client._hub is not None and client._hub._ledgers[""].origin is not None)
+        send, server._emitter._send = server._emitter._send, lambda topic, message: None
+        server.emergency("lost")
+        server._emitter._send = send
+        server.emergency("last")
+        poll_until(lambda: len(heard) == 2)
+
+
 def test_the_last_one_is_missed_too(server: RouterServer, client: RouterClient) -> None:
     heard: list[Event] = []
     listening(client, heard, "emergency")
