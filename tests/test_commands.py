@@ -484,6 +484,21 @@ def test_leases_hold_for_jobs(ann: RouterClient, bob: RouterClient, stage: Stage
     assert waits.result(PATIENCE_S) == [0, 1, 2]
 
 
+def test_what_a_dead_holder_of_a_lease_has_in_line_does_not_run(server: RouterServer, stage: Stage) -> None:
+    with client_of(server, "eve", heartbeat_s=0.1) as eve:
+        eve.wait_until_connected(PATIENCE_S)
+        eve.lease("stage")
+        runs = eve.submit("stage", "scan").id
+        assert stage.begun.wait(PATIENCE_S)
+        waits = eve.submit("stage", "scan").id
+    poll_until(lambda: server.job(waits).state is JobState.CANCELLED)
+    assert server.job(waits).reason == "cancelled because eve, who had control, was taken for dead"
+    assert server.job(runs).state is JobState.RUNNING, "this was chosen"
+    stage.go.set()
+    poll_until(lambda: server.job(runs).state is JobState.SUCCEEDED)
+    assert stage.scans == 1
+
+
 def test_a_lease_taken_while_a_job_waits_refuses_it(ann: RouterClient, bob: RouterClient, stage: Stage) -> None:
     first = ann.submit("stage", "scan")
     assert stage.begun.wait(PATIENCE_S)

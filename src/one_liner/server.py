@@ -234,7 +234,7 @@ class RouterServer:
             self._sessions,
             self._clock,
             self._rpc.perform,
-            self._rpc.drop_calls,
+            self._drop_what_waits,
         )
         self._tickers = Tickers(self._registry, self._fanout, self._rpc, self._clock)
         self._bookkeeper = Bookkeeper(
@@ -1234,6 +1234,10 @@ class RouterServer:
         ).as_dict()
 
     # --- what a client may ask of the server itself ------------------------------------------------------------------
+
+    def _drop_what_waits(self, client: int) -> None:
+        self._rpc.drop_calls(client)
+        self._desk.drop(client)
 
     def _controls(self) -> dict[str, Callable[..., Any]]:
         return {

@@ -330,6 +330,15 @@ class CommandDesk:
         """Have a job go on. Raises `JobStateError`, and as `cancel`."""
         self._touch(job_id, client).resume()
 
+    def drop(self, client: int) -> None:
+        """Cancel all jobs of a client that wait for their object: it had control of something, and is dead."""
+        with self._lock:
+            runs = [run for run in self._runs.values() if run.client == client]
+        for run in runs:
+            if run.lane is not None and run.lane.withdraw(run):
+                run.steering.cancel(f"cancelled because {run.who}, who had control, was taken for dead")
+                self._end(run.steering, JobCancelled())
+
     def close(self, timeout_s: float) -> None:
         """Ask all jobs to end, and accept none any more. Waits a little for those that do."""
         self._stopping.set()

@@ -25,7 +25,6 @@ from one_liner.errors import (
 )
 
 _FIRST_PAUSE_S: Final = 0.02
-_SLICE_S: Final = 0.1
 _NOTHING: Final = object()
 
 
@@ -105,17 +104,8 @@ class JobHandle:
             ServerLostError, RouterDownError, ClosedError: nobody can say how it is; it may go on.
         """
         limit_s = check_timeout(timeout_s)
-        deadline = math.inf if limit_s is None else SYSTEM_CLOCK.now() + limit_s
-        pause_s = _FIRST_PAUSE_S
-        while not self.done:
-            remaining_s = deadline - SYSTEM_CLOCK.now()
-            if remaining_s <= 0:
-                raise CallTimeoutError(f"{self._title} is {self.state} after {limit_s:g} s, and goes on", id=self.id)
-            with self._changed:
-                if self._changed.wait_for(lambda: self.done, min(pause_s, remaining_s)):
-                    break
-            self._look()
-            pause_s = min(2 * pause_s, self._follower.heartbeat_s)
+        if not self._wait_for(lambda: self.done, limit_s):
+            raise CallTimeoutError(f"{self._title} is {self.state} after {limit_s:g} s, and goes on", id=self.id)
         return self.state
 
     def result(self, timeout_s: float | None = None) -> Any:
@@ -188,7 +178,10 @@ class JobHandle:
         info = self._info
         yield info
         while not info.state.ended:
-            info = self._next_after(info, math.inf if limit_s is None else SYSTEM_CLOCK.now() + limit_s)
+            revision = info.revision
+            if not self._wait_for(lambda: self._info.revision != revision, limit_s):  # noqa: B023
+                raise CallTimeoutError(f"nothing has become of {self._title} within {limit_s:g} s", id=self.id)
+            info = self._info
             yield info
 
     # --- callbacks ---------------------------------------------------------------------------------------------------
@@ -206,34 +199,19 @@ class JobHandle:
 
     def on_done(self, callback: Callable[[JobHandle], Any]) -> Callback[Any]:
         """Call a function with this handle once the job has ended, or is lost, on a thread of its own."""
-        stopped, called = Condition(), [False]
+        watch = _Watch(self)
 
         def next_item() -> JobHandle:
-            if called[0]:
+            if watch.told:
                 raise StopIteration
-            called[0] = True
-            while not stop[0]:
-                try:
-                    self.wait(_SLICE_S)
-                except CallTimeoutError:
-                    continue
-                except (JobLostError, UnknownJobError):
-                    return self
-                except OneLinerError:
-                    with stopped:  # The server may come back.
-                        stopped.wait_for(lambda: stop[0], self._follower.heartbeat_s)
-                    continue
-                return self
-            raise StopIteration
+            try:
+                watch.wait(lambda: self.done)
+            except (JobLostError, UnknownJobError):
+                pass  # That is an end, too.
+            watch.told = True
+            return self
 
-        stop = [False]
-
-        def wake() -> None:
-            with stopped:
-                stop[0] = True
-                stopped.notify()
-
-        return self._keep(Callback(f"end of {self.id}", callback, next_item, wake))
+        return self._keep(Callback(f"end of {self.id}", callback, next_item, watch.close))
 
     # --- steering ----------------------------------------------------------------------------------------------------
 
@@ -329,49 +307,73 @@ class JobHandle:
         self._look()
         return answer
 
-    def _next_after(self, seen: JobInfo, deadline: float) -> JobInfo:
+    def _wait_for(self, reached: Callable[[], bool], limit_s: float | None) -> bool:
+        """Wait until something is so, and ask the server now and then. False when it was not so in time."""
+        deadline = math.inf if limit_s is None else SYSTEM_CLOCK.now() + limit_s
         pause_s = _FIRST_PAUSE_S
-        while True:
+        while not reached():
+            remaining_s = deadline - SYSTEM_CLOCK.now()
+            if remaining_s <= 0:
+                return False
             with self._changed:
-                self._changed.wait_for(
-                    lambda: self._info.revision != seen.revision, min(pause_s, max(0.0, deadline - SYSTEM_CLOCK.now()))
-                )
-                if self._info.revision != seen.revision:
-                    return self._info
-            if SYSTEM_CLOCK.now() >= deadline:
-                raise CallTimeoutError(f"nothing has become of {self._title} in time", id=self.id)
+                if self._changed.wait_for(reached, min(pause_s, remaining_s)):
+                    break
             self._look()
             pause_s = min(2 * pause_s, self._follower.heartbeat_s)
+        return True
 
     def _call_with_changes(self, callback: Callable[[Any], Any], of: Callable[[JobInfo], Any]) -> Callback[Any]:
-        stop = [False]
-        revision = [-1]
+        watch = _Watch(self)
+        revision = -1
 
         def next_item() -> Any:
-            while not stop[0]:
-                with self._changed:
-                    info = self._info
-                    if info.revision != revision[0]:
-                        revision[0] = info.revision
-                        return of(info)
-                    if info.state.ended:
-                        break
-                    if self._changed.wait_for(
-                        lambda: stop[0] or self._info.revision != info.revision,  # noqa: B023
-                        self._follower.heartbeat_s,
-                    ):
-                        continue
-                try:
-                    self._look()
-                except (JobLostError, UnknownJobError):
-                    break
-                except OneLinerError:
-                    continue  # The server may come back.
+            nonlocal revision
+            if revision == self._info.revision and self.done:
+                raise StopIteration
+            try:
+                watch.wait(lambda: self._info.revision != revision)
+            except (JobLostError, UnknownJobError):
+                raise StopIteration from None
+            info = self._info
+            revision = info.revision
+            return of(info)
+
+        return self._keep(Callback(f"progress of {self.id}", callback, next_item, watch.close))
+
+
+class _Watch:
+    """Waits for one callback of a job, also while the server is away, until it is closed.
+
+    Attributes:
+        told: whether the callback has had its last item.
+    """
+
+    def __init__(self, job: JobHandle) -> None:
+        self.told = False
+        self._job = job
+        self._closed = False
+
+    def close(self) -> None:
+        """Wait no longer."""
+        with self._job._changed:
+            self._closed = True
+            self._job._changed.notify_all()
+
+    def wait(self, reached: Callable[[], bool]) -> None:
+        """Wait until something is so.
+
+        Raises:
+            StopIteration: closed.
+            JobLostError, UnknownJobError: nothing more will be heard of the job.
+        """
+        job = self._job
+        while not self._closed and not reached():
+            try:
+                job._wait_for(lambda: self._closed or reached(), None)
+            except (JobLostError, UnknownJobError):
+                raise
+            except OneLinerError:
+                with job._changed:  # The server may come back.
+                    job._changed.wait_for(lambda: self._closed or reached(), job._follower.heartbeat_s)
+        if self._closed:
             raise StopIteration
-
-        def wake() -> None:
-            with self._changed:
-                stop[0] = True
-                self._changed.notify_all()
-
-        return self._keep(Callback(f"progress of {self.id}", callback, next_item, wake))
