@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import selectors
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -14,10 +15,12 @@ from one_liner import RouterServer
 from one_liner.aio import AsyncRouterClient
 from one_liner.errors import (
     BadArgumentsError,
+    BusyError,
     BusyTimeoutError,
     CallTimeoutError,
     ClosedError,
     ConfigurationError,
+    JobCancelledError,
     LeasedError,
     NoDataError,
     NoServerError,
@@ -279,6 +282,57 @@ def test_a_lease_keeps_others_out(server: RouterServer) -> None:
                     await ben.call("device", "add", [1])
                 assert [one["who"] for one in await ben.leases()] == ["anna"]
             assert await ben.call("device", "add", [1]) == 1
+
+    run(main())
+
+
+def test_jobs_are_submitted_watched_and_cancelled(server: RouterServer, device: Device) -> None:
+    async def main() -> None:
+        async with client_of(server, name="anna") as client:
+            job = await client.submit("device", "add", [1], {"b": 2})
+            assert await job.result() == 3
+            assert job.info.who == "anna"
+            failing = await client.submit("device", "fail")
+            with pytest.raises(ValueError, match="no light"):
+                await failing.result()
+            stuck = await client.submit("device", "wait")
+            await asyncio.to_thread(device.entered.wait, PATIENCE_S)
+            behind = await client.submit("device", "add", [1])
+            assert await behind.cancel()
+            with pytest.raises(JobCancelledError):
+                await behind.result()
+            assert not await (await client.job(behind.id)).cancel()
+            device.release.set()
+            states = [info.state async for info in stuck.updates()]
+            assert states[-1] == "succeeded"
+            assert {info.id for info in await client.jobs()} == {job.id, failing.id, stuck.id, behind.id}
+
+    run(main())
+
+
+def test_events_are_iterated(server: RouterServer) -> None:
+    async def main() -> None:
+        async with client_of(server) as client:
+            server.emit("before", 0)
+            async with contextlib.aclosing(client.iter_events("event", last=1)) as events:
+                first = await anext(events)
+                assert (first.kind, first.context) == ("before", 0)
+                server.emit("after", 1)
+                assert (await anext(events)).kind == "after"
+            assert [event.kind for event in await client.events("event")] == ["before", "after"]
+
+    run(main())
+
+
+def test_who_does_not_want_to_wait_is_refused(server: RouterServer, device: Device) -> None:
+    async def main() -> None:
+        async with client_of(server) as client:
+            stuck = asyncio.create_task(client.call("device", "wait"))
+            await asyncio.to_thread(device.entered.wait, PATIENCE_S)
+            with pytest.raises(BusyError):
+                await client.call("device", "add", [1], if_busy="refuse")
+            device.release.set()
+            await stuck
 
     run(main())
 

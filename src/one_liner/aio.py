@@ -10,14 +10,20 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from threading import Semaphore
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from one_liner.client import RouterClient
+from one_liner.client import IfBusy, RouterClient, default_name
 from one_liner.clock import SYSTEM_CLOCK
+from one_liner.commands.follower import source_of
+from one_liner.commands.info import JobInfo, error_of_job
+from one_liner.commands.state import JobState
 from one_liner.config import check_arguments, check_timeout
 from one_liner.errors import ClosedError, ConfigurationError, OneLinerError, UnknownStreamError
+from one_liner.events.event import Event, Topic
+from one_liner.events.hub import route_of
 from one_liner.keys import KeySource
 from one_liner.limits import Limits
 from one_liner.rpc.description import (
@@ -37,10 +43,14 @@ from one_liner.transport.sockets import Context
 from one_liner.wire.messages import Kind
 
 __all__ = [
+    "AsyncJob",
     "AsyncLease",
     "AsyncProxy",
     "AsyncRouterClient",
     "DefaultRepr",
+    "Event",
+    "JobInfo",
+    "JobState",
     "MethodDescription",
     "NamedCallDescription",
     "ObjectDescription",
@@ -50,11 +60,14 @@ __all__ = [
     "ServerDescription",
     "State",
     "StreamConfigurations",
+    "Topic",
 ]
 
 Timeout = float | Literal["default"] | None
 _CLIENTS_TIMEOUT: Final = "default"
 _LOOK_EVERY_S: Final = 0.25
+_FIRST_LOOK_S: Final = 0.02
+_MOST_EVENTS: Final = 1000
 
 
 class AsyncRouterClient:
@@ -98,13 +111,14 @@ class AsyncRouterClient:
         server_key: str | os.PathLike[str] | None = None,
         limits: Limits | None = None,
     ) -> None:
+        self._name = name or default_name()
         self._inner = RouterClient(
             protocol,
             interface,
             rpc_port,
             broadcast_port,
             context,
-            name=name,
+            name=self._name,
             timeout_s=timeout_s,
             heartbeat_s=heartbeat_s,
             allow_pickle=allow_pickle,
@@ -218,10 +232,11 @@ class AsyncRouterClient:
         get_timestamp: bool = False,
         *,
         timeout_s: Timeout = _CLIENTS_TIMEOUT,
+        if_busy: IfBusy | None = None,
     ) -> Any:
         """Call a method of a served object; arguments and errors as `RouterClient.call`."""
         content = [attr_name or "", *check_arguments(f"{obj_name}.{attr_name}", args, kwargs)]
-        stamp, value = await self._ask(Kind.CALL, obj_name, content, timeout_s)
+        stamp, value = await self._ask(Kind.CALL, obj_name, content, timeout_s, if_busy)
         return (self._parts.rpc.here(stamp).time, value) if get_timestamp else value
 
     async def call_by_name(
@@ -232,23 +247,105 @@ class AsyncRouterClient:
         get_timestamp: bool = False,
         *,
         timeout_s: Timeout = _CLIENTS_TIMEOUT,
+        if_busy: IfBusy | None = None,
     ) -> Any:
         """Make a named call of the server; arguments and errors as `RouterClient.call_by_name`."""
         content = list(check_arguments(call_name, args, kwargs))
-        stamp, value = await self._ask(Kind.CALL_NAMED, call_name, content, timeout_s)
+        stamp, value = await self._ask(Kind.CALL_NAMED, call_name, content, timeout_s, if_busy)
         return (self._parts.rpc.here(stamp).time, value) if get_timestamp else value
 
-    async def get(self, obj_name: str, attr_name: str, *, timeout_s: Timeout = _CLIENTS_TIMEOUT) -> Any:
+    async def get(
+        self, obj_name: str, attr_name: str, *, timeout_s: Timeout = _CLIENTS_TIMEOUT, if_busy: IfBusy | None = None
+    ) -> Any:
         """Read a property or an attribute. Raises as `call`."""
-        return (await self._ask(Kind.GET, obj_name, [_text(attr_name)], timeout_s))[1]
+        return (await self._ask(Kind.GET, obj_name, [_text(attr_name)], timeout_s, if_busy))[1]
 
-    async def set(self, obj_name: str, attr_name: str, value: Any, *, timeout_s: Timeout = _CLIENTS_TIMEOUT) -> None:
+    async def set(
+        self,
+        obj_name: str,
+        attr_name: str,
+        value: Any,
+        *,
+        timeout_s: Timeout = _CLIENTS_TIMEOUT,
+        if_busy: IfBusy | None = None,
+    ) -> None:
         """Set a property or an attribute. Raises as `call`."""
-        await self._ask(Kind.SET, obj_name, [_text(attr_name), value], timeout_s)
+        await self._ask(Kind.SET, obj_name, [_text(attr_name), value], timeout_s, if_busy)
 
     def proxy(self, obj_name: str) -> AsyncProxy:
         """A remote object: `await laser.set_power(5)` calls a method, `await laser.power` reads a property."""
         return AsyncProxy(self, _text(obj_name))
+
+    # --- jobs --------------------------------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        obj_name: str,
+        attr_name: str | None = None,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        on_death: Literal["keep", "cancel"] = "keep",
+    ) -> AsyncJob:
+        """Have the server do something that takes long; arguments and errors as `RouterClient.submit`."""
+        given, by_name = check_arguments(f"{obj_name}.{attr_name}", args, kwargs)
+        data = await self._control(
+            obj_name,
+            "submit",
+            attr_name=attr_name or "",
+            args=given,
+            kwargs=by_name,
+            timeout_s=check_timeout(timeout_s),
+            on_death=on_death,
+            who=self._name,
+        )
+        return AsyncJob(self._control, JobInfo.from_dict(data, route_of(source_of(obj_name))))
+
+    async def job(self, job_id: str) -> AsyncJob:
+        """Find a job by its id, whoever has submitted it. Raises as `RouterClient.job`."""
+        data = await self._control(job_id, "job")
+        return AsyncJob(self._control, JobInfo.from_dict(data, route_of(source_of(job_id))))
+
+    async def jobs(self) -> list[JobInfo]:
+        """The jobs that run, wait, or have ended, those of servers behind routers too."""
+        return [JobInfo.from_dict(one) for one in await self._control("", "jobs")]
+
+    # --- events ------------------------------------------------------------------------------------------------------
+
+    async def events(self, topic: Any = None, kind: Any = None, last: int = 100, *, source: str = "") -> list[Event]:
+        """What happened last, the oldest first; arguments as `RouterClient.events`."""
+        return await asyncio.to_thread(self._inner.events, topic, kind, last, source=source)
+
+    async def iter_events(
+        self, topic: Any = None, kind: Any = None, *, source: str = "", last: int = 0
+    ) -> AsyncGenerator[Event, None]:
+        """Events, one after the other: `async for event in client.iter_events(): …`; as `RouterClient.on_event`.
+
+        Ends with the client. Close it (`aclosing`) to stop before.
+        """
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Queue[Event] = asyncio.Queue()
+        taken = Semaphore(_MOST_EVENTS)
+
+        def put(event: Event) -> None:
+            # Who is slow keeps this waiting, and loses events where they wait: at the client, counted.
+            taken.acquire()
+            loop.call_soon_threadsafe(waiting.put_nowait, event)
+
+        handle = self._inner.on_event(put, topic, kind, source=source, last=last)
+        try:
+            while not (handle.closed and waiting.empty()):
+                try:
+                    async with asyncio.timeout(_LOOK_EVERY_S):
+                        event = await waiting.get()
+                except TimeoutError:
+                    continue
+                taken.release()
+                yield event
+        finally:
+            taken.release(_MOST_EVENTS)
+            await asyncio.to_thread(handle.close)
 
     # --- streams: receiving ------------------------------------------------------------------------------------------
 
@@ -359,12 +456,93 @@ class AsyncRouterClient:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _ask(self, kind: Kind, path: str, content: list[Any], timeout_s: Timeout = _CLIENTS_TIMEOUT) -> Awaitable[Any]:
+    def _ask(
+        self,
+        kind: Kind,
+        path: str,
+        content: list[Any],
+        timeout_s: Timeout = _CLIENTS_TIMEOUT,
+        if_busy: IfBusy | None = None,
+    ) -> Awaitable[Any]:
         # Cancelling what this gives cancels the future inside, which withdraws the call.
-        return asyncio.wrap_future(self._parts.rpc.submit(kind, _text(path), content, timeout_s))
+        return asyncio.wrap_future(self._parts.rpc.submit(kind, _text(path), content, timeout_s, if_busy=if_busy))
 
     async def _control(self, path: str, word: str, **arguments: Any) -> Any:
         return (await self._ask(Kind.CONTROL, path, [word, arguments]))[1]
+
+
+class AsyncJob:
+    """One job of a server; `await job.result()`. What it says of itself is as new as the last answer.
+
+    Args:
+        control: asks the server.
+        info: what is known of it.
+
+    Attributes:
+        info: all that is known of it: `id`, `command`, `state`, `progress`, …
+    """
+
+    def __init__(self, control: Callable[..., Awaitable[Any]], info: JobInfo) -> None:
+        self._control = control
+        self.info = info
+
+    @property
+    def id(self) -> str:
+        """Its name; with it `await client.job(id)` finds it again."""
+        return self.info.id
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self.info.state.ended
+
+    async def refresh(self) -> JobInfo:
+        """Ask the server how it is."""
+        self.info = JobInfo.from_dict(await self._control(self.id, "job"), route_of(source_of(self.id)))
+        return self.info
+
+    async def updates(self) -> AsyncIterator[JobInfo]:
+        """What becomes of it, from now to its end. Whoever is slow gets the newest."""
+        info, pause_s = self.info, _FIRST_LOOK_S
+        yield info
+        while not info.state.ended:
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LOOK_EVERY_S)
+            before, info = info, await self.refresh()
+            if info.revision != before.revision:
+                yield info
+
+    async def wait(self) -> JobInfo:
+        """Wait until it has ended, however that was; `asyncio.timeout` says for how long."""
+        async for info in self.updates():
+            self.info = info
+        return self.info
+
+    async def result(self) -> Any:
+        """Wait for what it gives. Raises what it raised, and as `JobHandle.result`."""
+        await self.wait()
+        if self.info.state is not JobState.SUCCEEDED:
+            raise error_of_job(self.info)
+        return await self._control(self.id, "job_result")
+
+    async def log(self) -> list[str]:
+        """What it has logged so far; of much, the last lines."""
+        return list(await self._control(self.id, "job_log"))
+
+    async def cancel(self) -> bool:
+        """Have it end; False when it had ended before. As `JobHandle.cancel`."""
+        return bool(await self._control(self.id, "cancel_job"))
+
+    async def pause(self) -> None:
+        """Have it wait at its next check point."""
+        await self._control(self.id, "pause_job")
+
+    async def resume(self) -> None:
+        """Have it go on."""
+        await self._control(self.id, "resume_job")
+
+    def __repr__(self) -> str:
+        return f"<async job {self.id}, {self.info.command}: {self.info.state}>"
 
 
 class AsyncLease:
