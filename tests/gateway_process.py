@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from one_liner import RouterServer
+from one_liner import Job, RouterServer
 from tests.conftest import poll_until
 
 START_S = 60.0
@@ -80,6 +80,34 @@ class Laser:
         return {"nan": float("nan"), "complex": 1 + 2j, "bytes": b"\0\1", "array": np.array([1.0, np.inf])}
 
 
+class Bench:
+    """What takes long, and tells what happens."""
+
+    def __init__(self) -> None:
+        self.server: RouterServer | None = None
+        self._go_on = threading.Event()
+
+    def scan(self, job: Job, points: int) -> list[int]:
+        """Scan so many points, once it may."""
+        measured = []
+        for index in range(points):
+            measured.append(index)
+            job.progress((index + 1) / points, f"point {index}")
+            while index == points - 1 and not self._go_on.is_set():
+                job.sleep(0.01)
+        job.log("%d points measured", points)
+        return measured
+
+    def go_on(self) -> None:
+        """Let a scan end."""
+        self._go_on.set()
+
+    def tell(self, what: str) -> None:
+        """Have an event."""
+        assert self.server is not None
+        self.server.emit("told", {"what": what})
+
+
 class Stage:
     """Another object."""
 
@@ -91,6 +119,9 @@ class Stage:
 def make_lab(rpc_port: int, broadcast_port: int, more: bool = False) -> RouterServer:
     server = RouterServer(rpc_port=rpc_port, broadcast_port=broadcast_port, heartbeat_s=0.3)
     server.add_instance("laser", Laser(), read_only=["limits"])
+    bench = Bench()
+    bench.server = server
+    server.add_instance("bench", bench, urgent=["go_on"])
     if more:
         server.add_instance("stage", Stage())
     server.add_stream("power", 50, "laser", "power")

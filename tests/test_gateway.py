@@ -56,6 +56,7 @@ def gateway(lab: SubprocessServer) -> Iterator[GatewayProcess]:
 
 
 def test_a_command_of_the_one_instrument_and_of_a_named_one(gateway: GatewayProcess) -> None:
+    # The only object that has it.
     assert gateway.get("/instrument/wavelength").json == {"message": "wavelength", "value": 532.0}
     assert gateway.get("/instrument/laser/wavelength").json == {"message": "wavelength", "value": 532.0}
     assert gateway.get("/instrument/laser/set_power?power_mw=5&ramp=true").json == {"message": "set_power", "value": 5}
@@ -116,6 +117,9 @@ def test_an_instrument_at_work_is_busy_once_the_time_is_up(gateway: GatewayProce
         )
         assert slow.result().json["value"] == 2
     assert gateway.get("/instrument/laser/slow?seconds=1", **{"X-Timeout-S": "0.2"}).status == 504
+    # It runs on: who does not want to wait for it says so.
+    assert gateway.get(running, **{"X-If-Busy": "refuse"}).status == 409
+    assert gateway.get(running).json["value"] == 1
 
 
 @pytest.mark.parametrize("together", [12, 200])
@@ -198,6 +202,64 @@ def test_a_gateway_that_was_there_first(lab: SubprocessServer) -> None:
             poll_until(
                 lambda: gateway.get("/instrument/gone/laser/wavelength").status == 200, PATIENCE_S, "the late server"
             )
+
+
+# --- jobs and events -------------------------------------------------------------------------------------------------
+
+
+def test_what_takes_long_is_a_job(gateway: GatewayProcess) -> None:
+    begun = gateway.ask("POST", "/api/objects/bench/scan", {"points": 4})
+    assert begun.status == 202
+    place = begun.headers["location"]
+    assert place == f"/api/jobs/{begun.json['id']}"
+    poll_until(lambda: gateway.get(place).json["progress"]["fraction"] == 1.0, what="the last point")
+    assert gateway.get(place).json["state"] == "running"
+    assert gateway.get(f"{place}/result").status == 202
+    assert begun.json["id"] in [job["id"] for job in gateway.get("/api/jobs").json["jobs"]]
+    cancelled = gateway.ask("DELETE", place)
+    assert (cancelled.status, cancelled.json["cancelled"]) == (200, True)
+    poll_until(lambda: gateway.get(place).json["state"] == "cancelled", what="its end")
+    assert gateway.get(f"{place}/result").status == 409
+    assert gateway.ask("DELETE", place).json["cancelled"] is False
+
+    begun = gateway.ask("POST", "/api/jobs", {"object": "bench", "method": "scan", "args": [3]})
+    gateway.ask("POST", "/api/objects/bench/go_on")
+    result = f"{begun.headers['location']}/result"
+    poll_until(lambda: gateway.get(result).status == 200, what="the result")
+    assert gateway.get(result).json == {"message": "bench.scan", "value": [0, 1, 2]}
+    assert "3 points measured" in gateway.get(f"{begun.headers['location']}/log").json["lines"][0]
+
+    assert gateway.get("/api/jobs/nothing").status == 404
+    assert gateway.ask("POST", "/api/jobs", {"object": "bench", "method": "nothing"}).status == 404
+    assert gateway.ask("POST", "/api/objects/bench/scan", {"points": "many"}).status == 422
+    asked = gateway.ask("POST", "/api/objects/laser/set_power", {"power_mw": 1}, {"Prefer": "respond-async"})
+    poll_until(lambda: gateway.get(f"{asked.headers['location']}/result").status == 200, what="any method as a job")
+
+
+def test_events_come_as_server_sent_events(gateway: GatewayProcess) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE_S) as browser:
+        browser.sendall(b"GET /api/events?topic=event HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        received = b""
+        told = 0
+        # The subscription takes its way to the server; what was told before that is not for us.
+        browser.settimeout(0.2)
+        while b"event: event" not in received:
+            assert told < 200, received
+            gateway.ask("POST", "/api/objects/bench/tell", {"what": f"number {told}"})
+            told += 1
+            try:
+                received += browser.recv(65536)
+            except TimeoutError:
+                continue
+    assert b"text/event-stream" in received
+    line = next(line for line in received.decode().splitlines() if line.startswith("data: "))
+    event = json.loads(line[6:])
+    assert (event["topic"], event["kind"], event["server"]) == ("event", "told", "")
+    assert event["context"]["what"].startswith("number ")
+    last = gateway.get("/api/events/last?topic=event&last=2").json
+    assert last["events"][-1]["context"] == {"what": f"number {told - 1}"}
+    assert gateway.get("/api/events/last?topic=nothing").status == 422
+    assert gateway.get("/api/events?server=nobody").status == 404
 
 
 # --- arrays ----------------------------------------------------------------------------------------------------------

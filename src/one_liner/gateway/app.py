@@ -9,10 +9,12 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from one_liner.gateway.array_routes import add_array_problem_handler, array_router
+from one_liner.gateway.event_routes import event_router
 from one_liner.gateway.faults import add_fault_handlers
 from one_liner.gateway.gateway import Gateway
 from one_liner.gateway.guard import Guard
 from one_liner.gateway.instrument_routes import instrument_router
+from one_liner.gateway.job_routes import job_router
 from one_liner.gateway.object_routes import add_object_routes
 from one_liner.gateway.overview_routes import overview_router
 from one_liner.gateway.pubsub.endpoint import PubSubEndpoint
@@ -54,6 +56,8 @@ def create_app(
     add_array_problem_handler(app)
     for router in (overview_router(), instrument_router(), array_router(), stream_router(), stream_socket_router()):
         app.include_router(router)
+    app.include_router(job_router())
+    app.include_router(event_router())
     app.state.pubsub = PubSubEndpoint(backend=gateway.settings.backend, open_outbox=gateway.outbox)
     app.include_router(rpc_router(gateway))
     app.include_router(pubsub_router(gateway, app.state.pubsub))

@@ -38,7 +38,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 """What the answer to a call may be, for OpenAPI."""
 
-_TIMEOUT_HEADER = "x-timeout-s"
+_TIMEOUT_HEADER, _BUSY_HEADER = "x-timeout-s", "x-if-busy"
 _PYTHON_WORDS = {"True": True, "False": False, "None": None}
 
 
@@ -61,17 +61,19 @@ async def make_call(
 ) -> Any:
     """Call, and give the result; raises what `AsyncRouterClient.call` does.
 
-    The header `X-Timeout-S` says how long it may take, and `?$store=1` that arrays in the result are stored.
+    The header `X-Timeout-S` says how long it may take, `X-If-Busy: refuse` that it is not to wait for its object, and
+    `?$store=1` that arrays in the result are stored.
     """
     gateway.calls += 1
     try:
-        given = await _with_arrays([list(args), dict(kwargs)], gateway.arrays)
+        given = await with_arrays([list(args), dict(kwargs)], gateway.arrays)
         timeout_s = _timeout_of(request, gateway.settings.timeout_s)
         client = target.rig.client
+        if_busy: Any = "refuse" if request.headers.get(_BUSY_HEADER) == "refuse" else None
         if target.obj_name:
-            result = await client.call(target.obj_name, target.attr_name, *given, timeout_s=timeout_s)
+            result = await client.call(target.obj_name, target.attr_name, *given, timeout_s=timeout_s, if_busy=if_busy)
         else:
-            result = await client.call_by_name(target.attr_name, *given, timeout_s=timeout_s)
+            result = await client.call_by_name(target.attr_name, *given, timeout_s=timeout_s, if_busy=if_busy)
     except OneLinerError:
         gateway.failed_calls += 1
         raise
@@ -85,7 +87,7 @@ async def set_property(gateway: Gateway, request: Request, target: Target, value
     """Set a property; raises what `AsyncRouterClient.set` does."""
     gateway.calls += 1
     try:
-        (value,) = await _with_arrays([value], gateway.arrays)
+        (value,) = await with_arrays([value], gateway.arrays)
         timeout_s = _timeout_of(request, gateway.settings.timeout_s)
         await target.rig.client.set(target.obj_name, target.attr_name, value, timeout_s=timeout_s)
     except OneLinerError:
@@ -187,7 +189,8 @@ def _timeout_of(request: Request, default: float | None) -> float | None:
     return timeout_s
 
 
-async def _with_arrays(value: list[Any], arrays: ArrayStore) -> list[Any]:
+async def with_arrays(value: list[Any], arrays: ArrayStore) -> list[Any]:
+    """Arguments with the arrays that they name."""
     if not _mentions_array(value):
         return value
     replaced: list[Any] = await asyncio.to_thread(_replaced, value, arrays)

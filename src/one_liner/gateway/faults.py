@@ -14,6 +14,9 @@ from one_liner.errors import (
     BusyError,
     CallTimeoutError,
     ConfigurationError,
+    JobError,
+    JobLostError,
+    JobTimeoutError,
     LimitError,
     LocalProtocolError,
     NoDataError,
@@ -22,6 +25,7 @@ from one_liner.errors import (
     RefusedError,
     RemoteError,
     TransportError,
+    UnknownJobError,
     UnknownStreamError,
 )
 from one_liner.gateway.json_values import JsonValueResponse, to_plain
@@ -32,6 +36,10 @@ _STATUSES: tuple[tuple[type[OneLinerError], int], ...] = (
     (BadArgumentsError, 422),
     (LocalProtocolError, 422),
     (ConfigurationError, 422),
+    (UnknownJobError, 404),
+    (JobLostError, 410),
+    (JobTimeoutError, 504),
+    (JobError, 409),
     (BusyError, 409),
     (CallTimeoutError, 504),
     (NoDataError, 404),

@@ -30,6 +30,7 @@ from one_liner.gateway.annotations import type_of
 from one_liner.gateway.arguments import Arguments, identifier
 from one_liner.gateway.calls import RESPONSES, Target, answer, body_arguments, check_call, make_call, set_property
 from one_liner.gateway.gateway import Gateway, gateway_of
+from one_liner.gateway.job_routes import submit_job
 from one_liner.gateway.json_values import JsonValueResponse
 from one_liner.gateway.rigs import Rig
 
@@ -151,6 +152,8 @@ class ObjectRoutes:
             gateway = gateway_of(request)
             await check_call(gateway, request, target)
             args, kwargs = arguments.from_model(body)
+            if described.is_command or _wants_job(request):
+                return await submit_job(gateway, request, target, args, kwargs)
             return answer(target.attr_name, await make_call(gateway, request, target, args, kwargs))
 
         if described.read_only and arguments.fit_a_query:
@@ -158,7 +161,7 @@ class ObjectRoutes:
             self._add("GET", full_name, target.attr_name, described.doc, get)
             return
         _give_signature(post, _body(arguments))
-        self._add("POST", full_name, target.attr_name, described.doc, post)
+        self._add("POST", full_name, target.attr_name, described.doc, post, 202 if described.is_command else 200)
 
     def _add_named_call(self, target: Target, described: NamedCallDescription) -> None:
         async def post(request: Request) -> Response:
@@ -178,7 +181,9 @@ class ObjectRoutes:
             response_class=JsonValueResponse,
         )
 
-    def _add(self, verb: str, full_name: str, attr_name: str, doc: str, endpoint: Endpoint) -> None:
+    def _add(
+        self, verb: str, full_name: str, attr_name: str, doc: str, endpoint: Endpoint, status_code: int = 200
+    ) -> None:
         self.router.add_api_route(
             f"/api/objects/{quote(full_name)}/{attr_name}",
             endpoint,
@@ -188,7 +193,12 @@ class ObjectRoutes:
             description=doc,
             operation_id=identifier(verb.lower(), full_name, attr_name),
             response_class=JsonValueResponse,
+            status_code=status_code,
         )
+
+
+def _wants_job(request: Request) -> bool:
+    return "respond-async" in request.headers.get("prefer", "")
 
 
 def _body(arguments: Arguments) -> Sequence[Parameter]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from one_liner.address import Address
 from one_liner.aio import AsyncRouterClient, ObjectDescription, ServerDescription
-from one_liner.errors import OneLinerError, UnknownObjectError, UnknownStreamError
+from one_liner.errors import OneLinerError, UnknownJobError, UnknownObjectError, UnknownStreamError
 from one_liner.gateway.settings import Server, Settings
 from one_liner.gateway.watch import Channel, Watch
 
@@ -200,6 +200,23 @@ class Rigs:
         if trouble is not None:
             raise trouble
         raise UnknownObjectError(f"no server behind this gateway serves {path!r}")
+
+    async def locate_job(self, path: str) -> tuple[Rig, str]:
+        """The rig that has a job, and its id there.
+
+        Raises:
+            UnknownJobError: none that answers has it.
+        """
+        first, _, rest = path.partition(_ROUTE)
+        candidates = [rig for rig in self._rigs if rest and rig.name == first]
+        own_id = rest if candidates else path
+        candidates = candidates or [rig for rig in self._rigs if not rig.name] or self._rigs
+        if len(candidates) > 1:
+            for rig in candidates:
+                if rig.connected and any(info.id == own_id for info in await rig.client.jobs()):
+                    return rig, own_id
+            raise UnknownJobError(f"no server behind this gateway has a job {path!r}")
+        return candidates[0], own_id
 
     async def sole_object(self, attr_name: str = "") -> tuple[Rig, str]:
         """The one instrument, where none is named: the only object, or the only one that has this attribute.
