@@ -636,6 +636,7 @@ class _Bell:
     def __init__(self, listen: Callable[[Any], None], unlisten: Callable[[Any], None]) -> None:
         self._listen, self._unlisten = listen, unlisten
         self._event = asyncio.Event()
+        self._rung = False
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -646,6 +647,10 @@ class _Bell:
         self._unlisten(self._ring)
 
     def _ring(self, *_: object) -> None:
+        # Once is enough: it is a system call, and the ringing thread, which has more to do, waits for Python's lock.
+        if self._rung:
+            return
+        self._rung = True
         try:
             self._loop.call_soon_threadsafe(self._event.set)
         except RuntimeError:
@@ -659,6 +664,7 @@ class _Bell:
                     await self._event.wait()
             except TimeoutError:
                 return
+        self._rung = False
         self._event.clear()
 
 
