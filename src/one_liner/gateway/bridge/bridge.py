@@ -49,6 +49,8 @@ MAX_CALLS: Final = 1000
 _LOOK_EVERY_S = 0.5
 _AGAIN_S = 0.25
 _RECONNECT_S = 1
+_GATHER_S = 0.001
+_MOST_WAITING = 10_000
 _MOST_IN_A_ROW = 256
 
 _log = logging.getLogger("one_liner.gateway.bridge")
@@ -257,7 +259,7 @@ class Bridge:
 
     async def _publish_all(self, name: str) -> None:
         subject = self.subjects.of_stream(name)
-        await self._client.configure_stream(name, "queue", last_sample=False)
+        await self._client.configure_stream(name, "queue", last_sample=False, max_samples=_MOST_WAITING)
         try:
             while True:
                 try:
@@ -272,7 +274,8 @@ class Bridge:
                     await asyncio.sleep(_AGAIN_S)  # The server is away, and is expected back.
                 except OneLinerError as error:
                     _log.warning("a sample of %s cannot be read: %s", name, error)
-                await asyncio.sleep(0)  # Calls and other streams have their turn.
+                # Others have their turn, and fast samples come together: waking up costs more than one of them.
+                await asyncio.sleep(_GATHER_S)
         finally:
             try:
                 self._client.unconfigure_stream(name)
