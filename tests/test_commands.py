@@ -29,6 +29,7 @@ from one_liner.errors import (
     LimitError,
     NotCarriableError,
     NotExposedError,
+    OneLinerError,
     RefusedError,
     RemoteError,
     UnknownAttributeError,
@@ -288,6 +289,49 @@ def test_a_wrong_word_is_refused(ann: RouterClient) -> None:
         ann.submit("stage", "scan", timeout_s=-1)
     with pytest.raises(NotCarriableError, match="args"):
         ann.submit("stage", "scan", [object()])
+
+
+@pytest.mark.parametrize(
+    ("path", "word", "arguments"),
+    [
+        ("stage", "submit", {"attr_name": 5}),
+        ("stage", "submit", {"attr_name": "scan", "args": 5}),
+        ("stage", "submit", {"attr_name": "scan", "args": "text"}),
+        ("stage", "submit", {"attr_name": "scan", "kwargs": {5: 6}}),
+        ("stage", "submit", {"attr_name": "scan", "kwargs": [1]}),
+        ("stage", "submit", {"attr_name": "scan", "timeout_s": "soon"}),
+        ("stage", "submit", {"attr_name": "scan", "timeout_s": float("nan")}),
+        ("stage", "submit", {"attr_name": "scan", "on_death": ["keep"]}),
+        ("stage", "submit", {"attr_name": "scan", "client": 5}),
+        ("stage", "submit", {"attr_name": "scan", "nonsense": 5}),
+        ("", "submit", {"attr_name": "scan"}),
+        ("../stage", "job", {}),
+        ("-", "job_result", {}),
+        ("00000000-00000000000000000000000000000", "cancel_job", {}),
+        ("\x00", "pause_job", {}),
+        ("", "resume_job", {}),
+        ("", "job_log", {}),
+        ("", "events", {"topics": 5}),
+        ("", "events", {"topics": [[1]]}),
+        ("", "events", {"kinds": {"a": None, None: 1}}),
+        ("", "events", {"last": -1}),
+        ("", "events", {"last": "all"}),
+        ("", "missed_emergencies", {"since": "1"}),
+        ("", "missed_emergencies", {"origin": 1, "since": 1.5}),
+        ("stage", "observe", {}),
+        ("stage", "observe", {"attr_name": "speed", "frequency_hz": "fast"}),
+        ("stage", "unobserve", {"attr_name": [1]}),
+    ],
+)
+def test_nonsense_is_an_error_and_nothing_else(
+    server: RouterServer, ann: RouterClient, stage: Stage, path: str, word: str, arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(OneLinerError) as refusal:
+        ann._control(path, word, **arguments)
+    assert not isinstance(refusal.value, RemoteError), "a clear answer, and no bug of ours"
+    assert server.jobs() == []
+    stage.go.set()
+    assert ann.submit("stage", "scan").result(PATIENCE_S) == [0, 1, 2]
 
 
 def test_limits_of_pending_jobs(stage: Stage) -> None:
