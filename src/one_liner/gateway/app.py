@@ -54,7 +54,8 @@ def create_app(
     app.state.gateway = gateway
     add_fault_handlers(app)
     add_array_problem_handler(app)
-    for router in (overview_router(), instrument_router(), array_router(), stream_router(), stream_socket_router()):
+    # The one that is asked most comes first: routes are tried one after the other.
+    for router in (instrument_router(), overview_router(), array_router(), stream_router(), stream_socket_router()):
         app.include_router(router)
     app.include_router(job_router())
     app.include_router(event_router())

@@ -41,6 +41,7 @@ def add_object_routes(app: FastAPI, gateway: Gateway) -> None:
     """Have the routes of what is served made, and made anew when something else is."""
     made: list[BaseRoute] = []
     app.include_router(_overview_router())
+    app.include_router(_unknown_router())
 
     def make() -> None:
         for route in made:
@@ -50,8 +51,8 @@ def add_object_routes(app: FastAPI, gateway: Gateway) -> None:
             if rig.description is not None:
                 routes.add_server(rig, rig.description)
         made[:] = routes.router.routes
-        # In front of what answers for names that are not known.
-        app.router.routes[:0] = made
+        # Routes are tried one after the other: behind the others, and in front of what answers for unknown names.
+        app.router.routes[-1:-1] = made
         app.openapi_schema = None
 
     gateway.rigs.on_change(make)
@@ -66,6 +67,12 @@ def _overview_router() -> APIRouter:
         check_role(request, Role.READ)
         rigs = gateway_of(request).rigs.all()
         return JsonValueResponse({rig.name or str(rig.address): await _described(rig) for rig in rigs})
+
+    return router
+
+
+def _unknown_router() -> APIRouter:
+    router = APIRouter(prefix="/api")
 
     async def unknown(request: Request, path: str) -> Response:
         check_role(request, Role.READ)
