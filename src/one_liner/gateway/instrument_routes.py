@@ -10,13 +10,26 @@ from starlette.responses import Response
 from one_liner.gateway.calls import RESPONSES, Target, answer, body_arguments, check_call, make_call, query_arguments
 from one_liner.gateway.gateway import Gateway, gateway_of
 
+_PATH = {
+    "parameters": [
+        {
+            "name": "path",
+            "in": "path",
+            "required": True,
+            "description": "The object, if there are several, and its command",
+            "schema": {"type": "string"},
+        }
+    ]
+}
+"""Told here and not by a parameter of the handlers: any text will do, and checking that it is text costs time."""
+
 
 def instrument_router() -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["instrument"], responses=RESPONSES)
 
-    @router.get("/instrument/{path:path}")
-    async def get_command(request: Request, path: str) -> Response:
+    @router.get("/instrument/{path:path}", openapi_extra=_PATH)
+    async def get_command(request: Request) -> Response:
         """Call a command, or read a property: `/instrument/laser/set_power?power_mw=5`, `/instrument/laser/power_mw`.
 
         Arguments stand in the query, by name; values are JSON where they are JSON. The object may be left out where
@@ -24,20 +37,20 @@ def instrument_router() -> APIRouter:
         """
         gateway = gateway_of(request)
         args, kwargs = query_arguments(gateway, request) if request.scope["query_string"] else ([], {})
-        return await _command(gateway, request, path, args, kwargs)
+        return await _command(gateway, request, args, kwargs)
 
-    @router.post("/instrument/{path:path}")
-    async def post_command(request: Request, path: str) -> Response:
+    @router.post("/instrument/{path:path}", openapi_extra=_PATH)
+    async def post_command(request: Request) -> Response:
         """The same with arguments in a JSON body: an object by name, a list by position."""
         gateway = gateway_of(request)
         args, kwargs = await body_arguments(request)
-        return await _command(gateway, request, path, args, kwargs)
+        return await _command(gateway, request, args, kwargs)
 
     return router
 
 
-async def _command(gateway: Gateway, request: Request, path: str, args: list[Any], kwargs: dict[str, Any]) -> Response:
-    target = await _target(gateway, path)
+async def _command(gateway: Gateway, request: Request, args: list[Any], kwargs: dict[str, Any]) -> Response:
+    target = await _target(gateway, request.path_params["path"])
     await check_call(gateway, request, target, acts=bool(args or kwargs) and request.method == "POST")
     return answer(target.attr_name, await make_call(gateway, request, target, args, kwargs))
 
