@@ -37,6 +37,10 @@ class Kinds(IntEnum):
     doorOpened = 2001  # noqa: N815
 
 
+OTHER = 4711
+"""Another command that begins the same job."""
+
+
 class Stage:
     """Scans until a file is there; each begin is a line in another one."""
 
@@ -81,6 +85,7 @@ def serve(rpc_port: int, broadcast_port: int, folder: str) -> RouterServer:
 
 def give_jobs(service: ControlService, path: str = "stage") -> None:
     service.add_job(Commands.START_ACQUISITION, path, "scan")
+    service.add_job(OTHER, path, "scan")
     service.add_job(Commands.FAIL, path, "fail")
     service.add_job(Commands.TOO_FAR, path, "too_far")
     service.add_job(Commands.NOWHERE, path, "nowhere")
@@ -191,7 +196,10 @@ def test_a_job_that_is_not_accepted_did_not_run(
     assert (nothing.result, nothing.error_message) == (Result.FAILED, "none of these jobs runs")
 
 
-def test_jobs_are_cancelled_by_their_command_or_their_id(ends: Ends, tmp_path: Path) -> None:
+def test_jobs_are_cancelled_by_their_command_or_their_id(
+    server: RouterServer, service: ControlService, ends: Ends
+) -> None:
+    other = ends.peer.custom(OTHER, timeout_s=PATIENCE_S)
     first, second, third = (ends.begin(Commands.START_ACQUISITION) for _ in range(3))
     stopped = ends.peer.command(Commands.STOP_ACQUISITION, {"job": second.data["job"]})
     assert stopped.data == {"jobs": [second.data["job"]]}
@@ -199,6 +207,10 @@ def test_jobs_are_cancelled_by_their_command_or_their_id(ends: Ends, tmp_path: P
     stopped = ends.peer.command(Commands.STOP_ACQUISITION)
     assert sorted(stopped.data["jobs"]) == sorted([first.data["job"], third.data["job"]])
     assert [ends.of(begun).result for begun in (first, third)] == [Result.FAILED] * 2
+    assert not server.job(other.data["job"]).state.ended
+    jobs = service._jobs
+    assert jobs is not None
+    poll_until(lambda: len(jobs._begun) == 1)  # Those that ended are forgotten.
 
 
 def test_cancel_of_a_finished_job_says_so(ends: Ends, tmp_path: Path) -> None:
@@ -371,8 +383,12 @@ def _running(ends: Ends, folder: Path) -> CommandResponse:
 
 @pytest.mark.parametrize("moment", [_pending, _running])
 def test_a_server_that_is_killed_and_started_again(
-    away: tuple[SubprocessServer, Ends], tmp_path: Path, moment: Callable[[Ends, Path], CommandResponse]
+    away: tuple[SubprocessServer, Ends],
+    tmp_path: Path,
+    moment: Callable[[Ends, Path], CommandResponse],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(core_of_control, "_LOST_S", 1000.0)  # It is not given up: it says itself that the job is lost.
     server, ends = away
     begun = moment(ends, tmp_path)
     did = (tmp_path / "begun").read_text()

@@ -498,6 +498,8 @@ def test_both_kinds_of_topic_travel_side_by_side(server: RouterServer) -> None:
             frames = everything.sub.recv_multipart()
             if len(frames) == 2 and len(frames[0]) == 4:
                 mine += json.loads(frames[1]).keys() == {"kind", "when", "index", "context"}
+            else:
+                assert frames[0].split(b"\0")[0].decode() in names or frames[0].startswith(b":")
 
 
 def test_a_stream_cannot_have_the_name_of_a_topic(server: RouterServer) -> None:

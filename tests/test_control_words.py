@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum, IntEnum
 from pathlib import PurePosixPath
+from threading import Event
 from typing import Any
 
 import numpy
@@ -26,9 +27,11 @@ from one_liner.control.plain import plain, to_bytes
 from one_liner.control.record import MAX_AGE_S, MAX_BYTES, Entry, Record
 from one_liner.control.request import MAX_BYTES as MAX_REQUEST_BYTES
 from one_liner.control.topics import frame_of, read, subscription_of
+from one_liner.control.workers import Workers
 from one_liner.errors import ConfigurationError, MalformedError, NotCarriableError
 from one_liner.limits import Limits
 from one_liner.testing import FakeClock
+from tests.conftest import poll_until
 
 COMMANDS = Catalogue(Command)
 JSON_KEYS = st.text(max_size=12) | st.from_regex(r"[a-z]{1,3}(_[a-z0-9]{1,3}){0,2}", fullmatch=True)
@@ -592,6 +595,29 @@ def test_a_closing_desk_answers_everybody() -> None:
     later.finish()
     bench.workers.work()
     assert len(bench.published) == 1
+
+
+def test_what_is_urgent_gets_a_thread_when_all_are_busy() -> None:
+    workers, gate, done = Workers("test", most=2), Event(), Event()
+    order: list[int] = []
+    for number in range(4):
+        workers.employ(lambda number=number: gate.wait(20) and order.append(number))  # type: ignore[misc]
+    workers.employ(done.set, urgent=True)
+    assert done.wait(20)
+    assert order == []
+    gate.set()
+    poll_until(lambda: sorted(order) == [0, 1, 2, 3])
+    assert workers.stop(20)
+    workers.employ(lambda: order.append(5))
+    assert len(order) == 4
+
+
+def test_workers_that_are_stuck_are_not_waited_for() -> None:
+    workers, gate, begun = Workers("test", most=1), Event(), Event()
+    workers.employ(lambda: begun.set() or gate.wait(20))
+    assert begun.wait(20)
+    assert not workers.stop(0.01)
+    gate.set()
 
 
 @pytest.mark.parametrize("wrong", ["text", 1.5, True])

@@ -128,8 +128,7 @@ class Desk:
             except RefusedError as error:
                 self._refuse(envelope, request, Result.FAILED, str(error))
                 return
-        # To stop twice does no harm; not to stop, because a peer does not count, would.
-        known = None if handler.urgent else self._record.find(connection, request, now)
+        known = self._record.find(connection, request, now)
         if known is not None and known.request.digest == request.digest:
             self._answer_again(known, envelope)
         elif known is not None and known.ended is None:
@@ -181,7 +180,7 @@ class Desk:
             self._refuse(envelope, request, Result.UNAVAILABLE, "too many commands are under way; this one did not run")
             return
         ticket = Ticket(Entry(connection, request, waiting=[envelope]), handler)
-        if not handler.urgent:
+        if not handler.urgent:  # To stop twice does no harm; not to stop, because a peer does not count, would.
             self._record.begin(ticket.entry)
         self._tickets[ticket] = None
         self._under_way[connection] = self._under_way.get(connection, 0) + 1

@@ -22,7 +22,7 @@ _log = logging.getLogger("one_liner.control.events")
 
 
 class Events:
-    """Publishes while it is open; from any thread.
+    """Publishes; from any thread.
 
     Args:
         kinds: the application's.
@@ -39,15 +39,11 @@ class Events:
         self._last_index = 0
 
     def open(self, broadcast: Broadcast) -> None:
-        """Publish there from now on."""
+        """Publish there from now on, until it is closed."""
         self._broadcast = broadcast
 
-    def close(self) -> None:
-        """Publish nothing any more."""
-        self._broadcast = None
-
     def publish(self, *messages: tuple[int, bytes]) -> bool:
-        """Send what is written already; False when this is not open."""
+        """Send what is written already; False when there is nowhere to send it, yet or any more."""
         broadcast = self._broadcast
         return broadcast is not None and broadcast.publish(*messages)
 

@@ -206,7 +206,6 @@ class ControlService:
         if self._core is not None:
             self._core.close()
         parts.port.close()
-        self._events.close()
         if not parts.workers.stop(_STOP_TIMEOUT_S):
             _log.warning("%s: a command still runs while the service stops", self._identifier)
         parts.broadcast.close()
