@@ -24,7 +24,8 @@ class Results:
 
     Attributes:
         date: when it began, UTC.
-        machine: what it ran on, and the load average before it.
+        machine: what it ran on.
+        load_averages: before each round, and after the last; none where the system does not tell.
         contenders: by name, their title, version and what they can do.
         left_out: those that could not take part, and why.
         rounds: how many times everything was done.
@@ -41,6 +42,7 @@ class Results:
     left_out: dict[str, str] = field(default_factory=dict)
     figures: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
+    load_averages: list[float] = field(default_factory=list)
     schema: int = SCHEMA
 
     def add(self, workload: str, contender: str, report: dict[str, float]) -> None:
@@ -48,6 +50,11 @@ class Results:
         figures = self.figures.setdefault(workload, {}).setdefault(contender, {})
         for metric, figure in report.items():
             figures.setdefault(metric, []).append(figure)
+
+    def note_load(self) -> None:
+        """Take down how much the machine has to do, by us and by others."""
+        if hasattr(os, "getloadavg"):
+            self.load_averages.append(round(os.getloadavg()[0], 2))
 
     def of(self, workload: str, contender: str, metric: str) -> list[float]:
         """One figure of each round; empty where there is none."""
@@ -88,7 +95,6 @@ def this_machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "libraries": {name: _version(name) for name in LIBRARIES},
-        "load_average_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
 
 

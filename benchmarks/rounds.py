@@ -35,19 +35,19 @@ def run(workloads: Sequence[Workload], contenders: Sequence[str], results: Resul
         for name in names
         if workload.needs in results.contenders[name]["can"] and (workload.peers or name in (OURS, BARE))
     ]
-    turns = [
-        (number, workload, name)
-        for number in range(results.rounds)
-        for workload, name in cells
-        if number == 0 or not workload.once
-    ]
-    for done, (number, workload, name) in enumerate(turns):
-        progress(f"{workload.name}: {name}", done, len(turns))
-        try:
-            results.add(workload.name, name, measure(workload, name, results.share))
-        except FailedError as error:
-            results.failures.append(_failure(workload, name, number, error))
-    progress("done", len(turns), len(turns))
+    rounds = [[cell for cell in cells if number == 0 or not cell[0].once] for number in range(results.rounds)]
+    done, total = 0, sum(map(len, rounds))
+    for number, turns in enumerate(rounds):
+        results.note_load()
+        for workload, name in turns:
+            progress(f"{workload.name}: {name}", done, total)
+            done += 1
+            try:
+                results.add(workload.name, name, measure(workload, name, results.share))
+            except FailedError as error:
+                results.failures.append(_failure(workload, name, number, error))
+    results.note_load()
+    progress("done", total, total)
 
 
 def _failure(workload: Workload, contender: str, round_number: int, error: FailedError) -> dict[str, Any]:

@@ -85,7 +85,8 @@ def test_a_run_measures_us_and_bare_pyzmq_and_is_compared_with_one_that_was_fast
     assert set(data) == {field.name for field in dataclasses.fields(Results)}
     assert not data["failures"]
     assert not data["left_out"]
-    assert set(data["machine"]) >= {"processor", "cores", "system", "python", "libraries", "load_average_before"}
+    assert set(data["machine"]) >= {"processor", "cores", "system", "python", "libraries"}
+    assert len(data["load_averages"]) in (0, 2)
     assert set(data["figures"]) == {"small_call"}
     assert set(data["figures"]["small_call"]) == {"ours", "bare"}
     for figures in data["figures"]["small_call"].values():
@@ -301,6 +302,7 @@ def test_results_come_back_from_their_file_as_they_were(tmp_path):
 def test_the_page_says_what_was_reached_and_why_not():
     results = results_of(ours=[100, 101, 102], bare=[50, 51, 50], pyro5=[40, 41, 42])
     results.left_out["nats"] = "there is no nats-server on the path"
+    results.machine["cores"], results.load_averages = 2, [1.5, 3.0]
     rows = unexplained(results, {})
     assert rows == [
         "goals: small_call_echo_p50",
@@ -311,6 +313,10 @@ def test_the_page_says_what_was_reached_and_why_not():
     remarks = {"goals": {"small_call_echo_p50": "because of the journal"}}
     assert unexplained(results, remarks) == rows[1:]
     page = text(results, remarks, {"A picture": "a.svg"})
+    assert "The load average was 1.5 to 3.0, on 2 cores." in page
+    assert "Others were at work" not in page
+    results.load_averages.append(4.5)
+    assert "Others were at work" in text(results, remarks, {})
     assert "| small call, echo, p50 | ≤ 1.15 × bare | 2.00 (1.98 to 2.04) | **no** |" in page
     assert "- small call, echo, p50: because of the journal" in page
     assert f"| Pyro5 41 | {UNEXPLAINED} |" in page

@@ -17,6 +17,8 @@ from benchmarks.workloads import WORKLOADS
 from benchmarks.workloads.workload import Workload
 
 REMARKS: Final = Path(__file__).parent / "remarks.toml"
+CROWDED: Final = 2
+"""So many who want to run for each core are more than the measurements themselves, but for moments."""
 UNEXPLAINED: Final = "not explained yet"
 
 Remarks = dict[str, dict[str, str]]
@@ -66,13 +68,15 @@ lanes, heartbeats, journal, ledger and limits are on.
 def _run(results: Results) -> Iterator[str]:
     machine = results.machine
     libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items() if version)
-    load = machine["load_average_before"]
     yield "## The run\n"
     yield f"{results.date}, rounds: {results.rounds}, of {results.share:.0%} of the usual duration."
     yield f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']},"
     yield f"{libraries}."
-    if load is not None:
-        yield f"The load average before was {load:.2f}, of {machine['cores']} cores."
+    loads = results.load_averages
+    if loads:
+        yield f"The load average was {min(loads):.1f} to {max(loads):.1f}, on {machine['cores']} cores."
+    if loads and max(loads) > CROWDED * machine["cores"]:
+        yield "**Others were at work on this machine**: ratios are rough, and the worst of a hundred says little."
     yield ""
     rows = ([told["title"], told["version"]] for told in results.contenders.values())
     yield from _table(["contender", "version"], rows, words=2)

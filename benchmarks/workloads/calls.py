@@ -22,13 +22,13 @@ class SmallCall(Workload):
 
 METRICS = call_metrics("echo", "echo_") | call_metrics("dict", "dict_")
 WORKLOADS = (
-    SmallCall(name="small_call", title="A small call", needs="calls", metrics=METRICS, duration_s=1.2),
+    SmallCall(name="small_call", title="A small call", needs="calls", metrics=METRICS, duration_s=1.0),
     SmallCall(
         name="small_call_pinned",
         title="A small call, all on one core",
         needs="calls",
         metrics=METRICS,
-        duration_s=1.2,
+        duration_s=1.0,
         pinned=True,
         peers=False,
     ),

@@ -32,7 +32,7 @@ WORKLOADS = (
             needs="hops",
             metrics=call_metrics("echo"),
             hops=count,
-            duration_s=0.6,
+            duration_s=0.5,
             curve=("routers", count),
             peers=False,
         )
@@ -45,7 +45,7 @@ WORKLOADS = (
             needs="hops",
             metrics={"frames_per_s": Metric("frames/s", "higher")},
             hops=count,
-            duration_s=0.6,
+            duration_s=0.5,
             curve=("routers", count),
             peers=False,
         )

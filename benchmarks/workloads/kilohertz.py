@@ -61,7 +61,7 @@ METRICS = {
     "latency_p99_us": Metric("latency: p99 / µs", "lower"),
 }
 WORKLOADS = (
-    Kilohertz(name="kilohertz", title="A 1 kHz stream", needs="streams", metrics=METRICS, duration_s=2.0),
+    Kilohertz(name="kilohertz", title="A 1 kHz stream", needs="streams", metrics=METRICS, duration_s=1.5),
     Kilohertz(
         name="kilohertz_busy",
         title="A 1 kHz stream beside a busy Python thread, with a switch interval of 0.5 ms",
@@ -69,7 +69,7 @@ WORKLOADS = (
         metrics=METRICS,
         busy=True,
         switch_interval_s=0.0005,
-        duration_s=2.0,
+        duration_s=1.5,
         peers=False,
     ),
 )

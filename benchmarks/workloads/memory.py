@@ -91,5 +91,11 @@ WORKLOADS = (
         once=True,
         pending=True,
     ),
-    StreamMemory(name="memory_stream", title=f"Memory of each of {STREAMS} streams", needs="streams", metrics=METRICS),
+    StreamMemory(
+        name="memory_stream",
+        title=f"Memory of each of {STREAMS} streams",
+        needs="streams",
+        metrics=METRICS,
+        once=True,
+    ),
 )

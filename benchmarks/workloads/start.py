@@ -13,7 +13,7 @@ from benchmarks.credit import Credit
 from benchmarks.figures import median
 from benchmarks.workloads.workload import Metric, Report, Workload
 
-TIMES = 5
+TIMES = 9
 SETTLE_S = 0.5
 
 
@@ -71,6 +71,7 @@ WORKLOADS = (
             "start_ms": Metric("start of a server / ms", "lower"),
             "connect_ms": Metric("a new client and its first call / ms", "lower", 1),
         },
+        once=True,
     ),
     Idle(
         name="idle",
@@ -81,6 +82,7 @@ WORKLOADS = (
             "wakeups_per_s": Metric("wake-ups/s", "lower", 1),
             "memory_mb": Metric("memory / MB", "lower", 1),
         },
-        duration_s=2.0,
+        duration_s=3.0,
+        once=True,
     ),
 )

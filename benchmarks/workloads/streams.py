@@ -70,6 +70,7 @@ WORKLOADS = (
         metrics=METRICS,
         frequencies_hz=TEN_HZ,
         duration_s=1.5,
+        peers=False,
     ),
     ManyStreams(
         name="ten_streams_busy",
@@ -99,7 +100,7 @@ WORKLOADS = (
             metrics=METRICS,
             frequencies_hz=(100.0,) * count,
             curve=("streams of 100 Hz", count),
-            duration_s=0.8,
+            duration_s=0.6,
             peers=False,
         )
         for count in (1, 5, 20, 50)
