@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Generator, Iterator
 from threading import Condition
@@ -247,6 +246,8 @@ class JobHandle:
 
     def _repr_html_(self) -> str:
         """A bar for notebooks, as it stands now; `show` keeps it moving."""
+        import html  # Only notebooks need it.
+
         fraction = 1.0 if self.state is JobState.SUCCEEDED else self.progress.fraction
         value = "" if fraction is None and not self.done else f' value="{fraction or 0.0:.4f}"'
         text = html.escape(" ".join(part for part in (str(self.progress), self.info.reason) if part))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Final, NamedTuple
 
 MAX_KEPT_BYTES: Final = 4096
@@ -40,6 +39,8 @@ class KnownValues:
         Returns:
             Whether it is another one than before, and what is known of the one before.
         """
+        from hashlib import blake2b  # It loads OpenSSL, which takes a tenth of all our importing.
+
         digest = blake2b(body, digest_size=16)
         for buffer in buffers:
             digest.update(buffer)
