@@ -139,8 +139,30 @@ def test_what_came_before_we_listened_is_not_ours() -> None:
     ledger = EmergencyLedger()
     ledger.began(1, 4)
     ledger.began(1, 9)
-    assert (ledger.wanted, ledger.arrived(1, 3), ledger.missing) == (4, False, 0)
+    assert (ledger.wanted, ledger.missing) == (4, 0)
     assert ledger.arrived(1, 4)
+
+
+def test_what_was_told_before_the_answer_and_is_heard_after_it_is_ours() -> None:
+    ledger = EmergencyLedger()
+    ledger.began(1, 3)
+    assert ledger.arrived(1, 2), "it came live, so it was sent to us"
+    assert not ledger.arrived(1, 2)
+    assert ledger.arrived(1, 3)
+    assert (ledger.missing, ledger.wanted) == (0, 4)
+
+
+def test_what_came_live_before_the_answer_shows_what_is_missing() -> None:
+    ledger = EmergencyLedger()
+    assert ledger.arrived(1, 5)
+    ledger.began(1, 3)
+    assert (ledger.missing, ledger.wanted) == (2, 3)
+    assert ledger.arrived(1, 3)
+    assert ledger.answered(1, 6) == 1
+    late = EmergencyLedger()
+    assert late.arrived(1, 5)
+    late.began(1, 6)
+    assert (late.missing, late.wanted, late.begun) == (0, 6, True)
 
 
 def test_the_server_says_that_there_was_more() -> None:
@@ -237,6 +259,8 @@ def test_the_last_ones_come_in_front_and_none_comes_twice() -> None:
     assert not box.begins_late
     box.put(event(number=4, kind="next"))
     box.begin_with([event(number=9, kind="too late")])
+    box.put(event(Topic.EMERGENCY, 1, kind="flood"))
+    box.put(event(number=2, kind="old"))  # live, and overtaken by the last ones
     assert kinds(box, 4) == ["flood", "old", "live", "next"]
 
 

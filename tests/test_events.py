@@ -22,6 +22,7 @@ from one_liner.errors import (
 )
 from one_liner.events.emitter import MAX_ENTRIES
 from one_liner.events.event import Event, Topic
+from one_liner.events.hub import Feed
 from one_liner.events.inbox import ALARM
 from one_liner.server import RouterServer
 from one_liner.testing import FaultProxy
@@ -228,6 +229,11 @@ def test_events_are_accounted_for_as_samples_are(server: RouterServer, client: R
     assert client.get_stream_configurations() == {}, "a server's own streams are not its owner's"
 
 
+def test_a_topic_of_which_nothing_was_told_yet_is_no_mistake(server: RouterServer, client: RouterClient) -> None:
+    assert client._control(":event\x01token", "publish_marker") is None
+    assert "no stream" in client._control(":nothing\x01token", "publish_marker")
+
+
 def test_the_streams_of_events_are_nobodys_to_change(server: RouterServer, client: RouterClient) -> None:
     server.emit("a")
     for change in (server.remove_stream, server.disable_stream, client.remove_stream, client.disable_stream):
@@ -285,7 +291,7 @@ def test_a_gap_is_asked_about_at_once(server: RouterServer) -> None:
     ) as client:  # in any case it asks every 90 s only
         heard: list[Event] = []
         listening(client, heard, "emergency")
-        poll_until(lambda: client._hub is not None and client._hub._ledgers[""].origin is not None)
+        poll_until(lambda: client._hub is not None and client._hub._ledgers[""].begun)
         send, server._emitter._send = server._emitter._send, lambda topic, message: None
         server.emergency("lost")
         server._emitter._send = send
@@ -293,10 +299,38 @@ def test_a_gap_is_asked_about_at_once(server: RouterServer) -> None:
         poll_until(lambda: len(heard) == 2)
 
 
+def test_an_emergency_that_the_answer_to_the_first_question_overtakes(
+    server: RouterServer, client: RouterClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Event] = []
+    held = threading.Event()
+    read = Feed.next_event
+    monkeypatch.setattr(Feed, "next_event", lambda feed: read(feed) if held.is_set() else None)
+    ask, asked = server._emitter.missed_emergencies, threading.Event()
+
+    def answer(origin: Any, since: Any) -> Any:
+        if not asked.is_set():
+            asked.set()
+            poll_until(lambda: hears(client, ":emergency"))
+            server._emitter.emit(Topic.EMERGENCY, "in between", None)
+        return ask(origin, since)
+
+    monkeypatch.setattr(server._emitter, "missed_emergencies", answer)
+    client.on_event(heard.append, "emergency")
+    poll_until(lambda: client._hub is not None and client._hub._ledgers[""].begun)
+    held.set()
+    assert client._hub is not None
+    client._hub._signal()
+    poll_until(lambda: heard)
+    server.emergency("last")
+    poll_until(lambda: len(heard) == 2)
+    assert [event.kind for event in heard] == ["in between", "last"]
+
+
 def test_the_last_one_is_missed_too(server: RouterServer, client: RouterClient) -> None:
     heard: list[Event] = []
     listening(client, heard, "emergency")
-    poll_until(lambda: client._hub is not None and client._hub._ledgers[""].origin is not None)
+    poll_until(lambda: client._hub is not None and client._hub._ledgers[""].begun)
     server._emitter._send = lambda topic, message: None
     server.emergency("lost, and none follows")
     poll_until(lambda: heard)

@@ -81,6 +81,7 @@ Concurrent = Mapping[str, bool | Iterable[str]]
 _CLOSE_JOBS_S = 0.3
 _CLOSE_STREAMS_S = 0.5
 _CLOSE_TIMEOUT_S = 2.0
+_TOPIC_STREAMS = frozenset(topic.stream for topic in Topic)
 _log = logging.getLogger("one_liner.server")
 
 
@@ -1299,7 +1300,8 @@ class RouterServer:
         now = Stamp(self._clock.now())
         marker = SampleMessage(Kind.MARKER, 0, self._id, Encoding.RAW, now, self._clock.wall(), b"")
         self._push.send(marker.encode(topic_of(path)))
-        return self._registry.missing(name) if stream is None else None
+        # The stream of a topic is made with its first event, and may be waited for.
+        return self._registry.missing(name) if stream is None and name not in _TOPIC_STREAMS else None
 
     def _report_ledger(self, path: str, client: int, streams: Any, **_: Any) -> None:
         if self._bookkeeper.followed:

@@ -187,25 +187,31 @@ class EventHub:
 
     def _run(self) -> None:
         seen = 0
+        look_s = _LOOK_S
         while not self._closed:
             with self._signalled:
-                self._signalled.wait_for(lambda seen=seen: self._signals != seen, self._patience_s())  # type: ignore[misc]
+                came = self._signalled.wait_for(
+                    lambda seen=seen: self._signals != seen,  # type: ignore[misc]
+                    self._patience_s(look_s),
+                )
                 seen = self._signals
+            look_s = _LOOK_S if came else min(2 * look_s, self._link.heartbeat_s)
             while not self._closed and (self._take_answer() or self._take_event()):
                 pass
             self._ask()
 
-    def _patience_s(self) -> float | None:
-        """How long nothing has to be done, if nothing comes."""
+    def _patience_s(self, look_s: float) -> float | None:
+        """How long nothing has to be done, if nothing comes.
+
+        Args:
+            look_s: how soon to look again for what does not ring: a server that is there, a subscription that arrived.
+        """
         with self._lock:
             due = [*self._ask_at.values(), *(at for at, _ in self._look_at.values())]
             waits = any(one.inbox is not None and one.inbox.begins_late for one in self._listeners)
         if waits:
-            return _LOOK_S
-        if not due:
-            return None
-        # The first question follows the subscription, which does not ring when it has arrived.
-        return max(_LOOK_S, min(due) - self._clock.now())
+            return look_s
+        return None if not due else max(look_s, min(due) - self._clock.now())
 
     def _take_answer(self) -> bool:
         if not self._answers:
@@ -255,9 +261,10 @@ class EventHub:
             looks = [(key, look) for key, (at, look) in self._look_at.items() if now >= at]
             listeners = self._listeners
         for source in due:
-            if self.is_synchronised(Topic.EMERGENCY, source):
+            ledger = self._ledgers.get(source)
+            if ledger is not None and (not ledger.begun or self.is_synchronised(Topic.EMERGENCY, source)):
                 self._ask_at[source] = again
-                self._ask_for_missing(source)
+                self._ask_for_missing(source, ledger)
         for (topic, source), look in looks:
             if self.is_synchronised(topic, source):
                 self._look_at[topic, source] = (again, look)
@@ -266,18 +273,23 @@ class EventHub:
             if listener.inbox is not None and listener.inbox.begins_late:
                 self._ask_for_last(listener, listener.inbox, now, again)
 
-    def _ask_for_missing(self, source: str) -> None:
-        ledger = self._ledgers.get(source)
-        if ledger is None:
-            return
-        since = None if ledger.origin is None else ledger.wanted
-        arguments = {"origin": ledger.origin, "since": since}
-        self.ask(route_of(source), "missed_emergencies", arguments, lambda data: self._recover(source, ledger, data))
+    def _ask_for_missing(self, source: str, ledger: EmergencyLedger) -> None:
+        """Ask where we begin, as soon as anybody listens; and from then on for what is missing."""
+        begins = not ledger.begun
+        arguments = {"origin": ledger.origin, "since": None if begins else ledger.wanted}
+
+        def take(data: Any) -> None:
+            if begins:
+                ledger.began(data["origin"], data["next"])
+                self._ask_at[source] = _PAST  # Again, once we hear everything: what came meanwhile is ours.
+            else:
+                self._recover(source, ledger, data)
+
+        self.ask(route_of(source), "missed_emergencies", arguments, take)
 
     def _recover(self, source: str, ledger: EmergencyLedger, data: Any) -> None:
         """The server has said what it told last."""
         origin, next_number = data["origin"], data["next"]
-        ledger.began(origin, next_number)
         missed = [Event.from_dict(one, source) for one in data["events"]]
         for event in sorted(missed, key=lambda one: one.number):
             if ledger.arrived(event.origin, event.number):

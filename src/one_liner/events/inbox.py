@@ -43,6 +43,7 @@ class Inbox:
         self._urgent: deque[Event] = deque()
         self._waiting: deque[Event] = deque()
         self._early: set[tuple[int, Topic, int]] | None = set() if last else None
+        self._given: set[tuple[int, Topic, int]] = set()  # of the last events: those that may still come live
         self._shut_out = 0
         self._closed = False
 
@@ -56,6 +57,8 @@ class Inbox:
         if not self.selection.wants(event):
             return
         with self._changed:
+            if self._given and _name(event) in self._given:
+                return
             if event.topic is Topic.EMERGENCY:
                 self._put_urgent(event)
             else:
@@ -69,7 +72,7 @@ class Inbox:
                 return
             handed_out, self._early = self._early, None
             first = [one for one in events if self.selection.wants(one) and _name(one) not in handed_out]
-            known = {_name(one) for one in first}
+            known = self._given = {_name(one) for one in first}
             for waiting, urgent in ((self._urgent, True), (self._waiting, False)):
                 later = [one for one in waiting if _name(one) not in known]
                 waiting.clear()

@@ -16,12 +16,16 @@ class EmergencyLedger:
     Attributes:
         origin: which life of the server; None before the first word from it.
         lost: how many nobody can give any more.
+        begun: whether the server has said where we begin.
     """
 
     def __init__(self) -> None:
         self.origin: int | None = None
         self.lost = 0
+        self.begun = False
         self._next = 0
+        self._first = 0  # the first number that is ours for certain
+        self._early: set[int] = set()
         self._missing: set[int] = set()
 
     @property
@@ -35,23 +39,28 @@ class EmergencyLedger:
         return min(self._missing, default=self._next)
 
     def began(self, origin: int, next_number: int) -> None:
-        """The server says what comes next, before anything came: what was before is not ours."""
+        """The server says what comes next, when we begin to listen: from there on all is ours."""
+        if self.begun:
+            return
+        self.begun = True
         if self.origin is None:
-            self.origin, self._next = origin, next_number
+            self.origin, self._next, self._first = origin, next_number, next_number
+        elif origin == self.origin and next_number < self._first:
+            # One that came live has overtaken this answer; those in between are not here.
+            self._missing.update(range(next_number, self._first))
+            self._first = next_number
 
     def arrived(self, origin: int, number: int) -> bool:
         """Note one that came. False for one that was here before."""
         if self.origin is None:
-            self.origin, self._next = origin, number
+            self.origin, self._next, self._first = origin, number, number
         elif origin != self.origin:
             # A new life of the server. What the last one said last is not known to anybody; all of this one is ours.
-            self.origin, self._next = origin, 0
+            self.origin, self._next, self._first, self.begun = origin, 0, 0, True
             self._missing.clear()
+            self._early.clear()
         if number < self._next:
-            if number not in self._missing:
-                return False
-            self._missing.discard(number)
-            return True
+            return self._came_late(number)
         self._skip_to(number)
         self._next = number + 1
         return True
@@ -71,6 +80,16 @@ class EmergencyLedger:
         self._missing -= gone
         self.lost += len(gone)
         return len(gone)
+
+    def _came_late(self, number: int) -> bool:
+        if number in self._missing:
+            self._missing.discard(number)
+            return True
+        if number < self._first and number not in self._early:
+            # Told before the server said where we begin, and heard by us all the same.
+            self._early.add(number)
+            return True
+        return False
 
     def _skip_to(self, number: int) -> None:
         first = max(self._next, number - MAX_MISSING)
