@@ -35,7 +35,8 @@ sys.stdin.read()
 
 @pytest.fixture
 def service() -> Iterator[ControlService]:
-    with ControlService(broadcast_port=0, command_port=0) as made:
+    # However loaded the machine is, nobody is told that what takes no time goes on.
+    with ControlService(broadcast_port=0, command_port=0, patience_s=PATIENCE_MS / 1000) as made:
         made.add_handler(Command.GET_STATUS, lambda request: request.data)
         made.start()
         yield made

@@ -109,7 +109,7 @@ class ControlService:
         event_kinds: type[Enum] = EventKind,
         emergency_kinds: Iterable[int | Enum] = EMERGENCY_KINDS,
         events_as_text: bool | Iterable[Topic] = False,
-        patience_s: float = 0.02,
+        patience_s: float = 0.05,
         context: Context | None = None,
         limits: Limits | None = None,
         clock: Clock = SYSTEM_CLOCK,
