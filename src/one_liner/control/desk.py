@@ -228,7 +228,7 @@ class Desk:
     # --- on a worker -------------------------------------------------------------------------------------------------
 
     def _carry_out(self, ticket: Ticket) -> None:
-        """Call the handler, and then those that waited in its lane: a change of thread takes longer than most of them."""
+        """Call the handler, and then those that waited in its lane: a change of thread takes longer than most."""
         following: Occupant | None = ticket
         while isinstance(following, Ticket):
             following.began = True
