@@ -12,8 +12,7 @@ from typer.main import get_command
 
 from one_liner.cli.bridge import bridge
 from one_liner.cli.call import call, get_attribute, set_attribute
-from one_liner.cli.control.console import control_console
-from one_liner.cli.control.demo import control_demo
+from one_liner.cli.control.command import control_console, control_demo
 from one_liner.cli.demo.command import demo
 from one_liner.cli.events import events
 from one_liner.cli.gateway import gateway

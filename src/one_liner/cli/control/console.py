@@ -7,19 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from threading import Condition
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
-from one_liner.cli.control.options import (
-    BroadcastPortOption,
-    CommandPortOption,
-    CommandsOption,
-    KindsOption,
-    enum_at,
-)
+from one_liner.cli.control.enums import enum_at
 from one_liner.cli.control.prompt import prompting
 from one_liner.cli.control.show import published_text, response_text, say
 from one_liner.cli.control.words import data_of, number_meant
@@ -38,29 +31,20 @@ events [TOPIC …|off]     show these topics only; all of them but heartbeats if
 help, quit               this; Ctrl-D ends it, too"""
 
 
-def control_console(
-    host: Annotated[str, typer.Argument(metavar="[HOST]", help="Where the service is.")] = "127.0.0.1",
-    broadcast_port: BroadcastPortOption = "5556",
-    command_port: CommandPortOption = "5557",
-    commands: CommandsOption = None,
-    events: KindsOption = None,
-    timeout: Annotated[float, typer.Option(metavar="S", min=0.001, help="How long to wait for an answer.")] = 5.0,
-) -> None:
-    """Send commands to a control service, and see its events as they come.
-
-    In a terminal with history and completion; elsewhere it reads lines, and the exit code is 1 if a command failed.
-    """
+def run_console(
+    host: str, broadcast_port: str, command_port: str, commands: str | None, events: str | None, timeout_s: float
+) -> bool:
+    """One session from its begin to its end; whether all commands succeeded, where nobody has seen it."""
     catalogues = Catalogue(enum_at(commands, Command)), Catalogue(enum_at(events, EventKind))
     with ControlPeer(host, broadcast_port, command_port) as peer:
         # Made inside of `prompting`: there the standard output is one that can be shared.
-        console = ControlConsole(peer, *catalogues, timeout)
+        console = ControlConsole(peer, *catalogues, timeout_s)
         words = [*sorted(console.commands.names()), *console.words()]
         with prompting("control-console", "control> ", words, console.toolbar) as next_line:
             console.run(next_line)
             if not sys.stdin.isatty():
                 console.wait_for_ends()
-    if console.failed and not sys.stdin.isatty():
-        raise typer.Exit(1)
+    return sys.stdin.isatty() or not console.failed
 
 
 class ControlConsole:

@@ -8,20 +8,13 @@ import sys
 import time
 from collections.abc import Callable
 from threading import Event
-from typing import Annotated
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
 from one_liner.cli.control.application import DemoApplication
-from one_liner.cli.control.options import (
-    BroadcastPortOption,
-    CommandPortOption,
-    CommandsOption,
-    KindsOption,
-    enum_at,
-)
+from one_liner.cli.control.enums import enum_at
 from one_liner.cli.control.prompt import prompting
 from one_liner.cli.control.show import say
 from one_liner.cli.values import read_word
@@ -39,33 +32,9 @@ kinds                         which kinds of events have a number
 help, quit                    this; Ctrl-D ends it, too"""
 
 
-def control_demo(
-    broadcast_port: BroadcastPortOption = "5556",
-    command_port: CommandPortOption = "5557",
-    interface: Annotated[str, typer.Option(metavar="ADDRESS", help="`*` for all of this machine.")] = "127.0.0.1",
-    identifier: Annotated[str, typer.Option(metavar="TEXT", help="What heartbeats call it.")] = "control-demo",
-    heartbeat: Annotated[float, typer.Option(metavar="S", min=0.01, help="How often a heartbeat is published.")] = 5.0,
-    commands: CommandsOption = None,
-    events: KindsOption = None,
-    events_as_text: Annotated[
-        bool, typer.Option("--events-as-text", help="For subscribers that expect a JSON string that holds JSON.")
-    ] = False,
-    seconds: Annotated[float | None, typer.Option(metavar="S", min=0.1, help="End after so many seconds.")] = None,
-) -> None:
-    """Stand in for an application: publish heartbeats and the events that you type, answer commands.
-
-    Where nothing is typed, in the background, it goes on until it is ended.
-    """
-    service = ControlService(
-        identifier,
-        interface=interface,
-        broadcast_port=broadcast_port,
-        command_port=command_port,
-        heartbeat_s=heartbeat,
-        commands=enum_at(commands, Command),
-        event_kinds=enum_at(events, EventKind),
-        events_as_text=events_as_text,
-    )
+def run_demo(seconds: float | None, commands: str | None, events: str | None, **arguments: Any) -> None:
+    """Stand in for an application until the end; the rest of the arguments are those of `ControlService`."""
+    service = ControlService(commands=enum_at(commands, Command), event_kinds=enum_at(events, EventKind), **arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Service managers send it; it ends this as Ctrl-C does.
     with (
         service,
