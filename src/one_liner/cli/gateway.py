@@ -49,6 +49,9 @@ def gateway(
         float | None, typer.Option(metavar="HZ", help="How many requests per second one client may make.")
     ] = None,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long a call may take.")] = 30.0,
+    backend: Annotated[
+        str, typer.Option(metavar="URL", help="What joins this gateway with others: redis://…, nats://…, zmq://….")
+    ] = "memory",
     tokens: Annotated[
         Path | None,
         typer.Option(metavar="FILE", envvar="ONE_LINER_TOKENS", help="Who may come in, TOML; everybody if not given."),
@@ -87,6 +90,7 @@ def gateway(
         body_bytes=int(body_mib * _MIB),
         connections=connections,
         rate_hz=rate_hz,
+        backend=backend,
         tokens=() if tokens is None else read_tokens(tokens),
         cors_origins=tuple(cors or ()),
     )

@@ -17,15 +17,35 @@ if TYPE_CHECKING:
     from one_liner.gateway.access import Role as Role
     from one_liner.gateway.access import Token as Token
     from one_liner.gateway.app import create_app as create_app
+    from one_liner.gateway.array_routes import array_router as array_router
+    from one_liner.gateway.event_routes import event_router as event_router
+    from one_liner.gateway.faults import add_fault_handlers as add_fault_handlers
+    from one_liner.gateway.gateway import Gateway as Gateway
+    from one_liner.gateway.instrument_routes import instrument_router as instrument_router
+    from one_liner.gateway.job_routes import job_router as job_router
     from one_liner.gateway.numpy_client import NumpyClient as NumpyClient
+    from one_liner.gateway.object_routes import add_object_routes as add_object_routes
+    from one_liner.gateway.overview_routes import overview_router as overview_router
     from one_liner.gateway.settings import Settings as Settings
+    from one_liner.gateway.stream_routes import stream_router as stream_router
+    from one_liner.gateway.stream_socket import stream_socket_router as stream_socket_router
 
 _PLACES = {
+    "Gateway": "gateway",
     "NumpyClient": "numpy_client",
     "Role": "access",
     "Settings": "settings",
     "Token": "access",
+    "add_fault_handlers": "faults",
+    "add_object_routes": "object_routes",
+    "array_router": "array_routes",
     "create_app": "app",
+    "event_router": "event_routes",
+    "instrument_router": "instrument_routes",
+    "job_router": "job_routes",
+    "overview_router": "overview_routes",
+    "stream_router": "stream_routes",
+    "stream_socket_router": "stream_socket",
 }
 _OF_THE_EXTRA = frozenset(
     (
@@ -42,7 +62,23 @@ _OF_THE_EXTRA = frozenset(
     )
 )
 
-__all__ = ["NumpyClient", "Role", "Settings", "Token", "create_app"]
+__all__ = [
+    "Gateway",
+    "NumpyClient",
+    "Role",
+    "Settings",
+    "Token",
+    "add_fault_handlers",
+    "add_object_routes",
+    "array_router",
+    "create_app",
+    "event_router",
+    "instrument_router",
+    "job_router",
+    "overview_router",
+    "stream_router",
+    "stream_socket_router",
+]
 
 
 def __getattr__(name: str) -> Any:

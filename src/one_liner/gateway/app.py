@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from one_liner.gateway.array_routes import add_array_problem_handler, array_router
+from one_liner.gateway.array_routes import array_router
 from one_liner.gateway.event_routes import event_router
 from one_liner.gateway.faults import add_fault_handlers
 from one_liner.gateway.gateway import Gateway
@@ -21,14 +21,14 @@ from one_liner.gateway.pubsub.endpoint import PubSubEndpoint
 from one_liner.gateway.pubsub.router import pubsub_router
 from one_liner.gateway.refusal import AcceptThenClose
 from one_liner.gateway.rpc.served import rpc_router
-from one_liner.gateway.settings import Server, Settings, servers_of
+from one_liner.gateway.settings import Servers, Settings
 from one_liner.gateway.stream_routes import stream_router
 from one_liner.gateway.stream_socket import stream_socket_router
 from one_liner.version import __version__
 
 
 def create_app(
-    servers: str | Server | Sequence[str | Server] | Mapping[str, str] = "localhost:5555",
+    servers: Servers = "localhost:5555",
     settings: Settings | None = None,
 ) -> FastAPI:
     """An ASGI application that brings servers to browsers. Nothing is connected before it runs.
@@ -43,7 +43,7 @@ def create_app(
     Raises:
         ConfigurationError: something of it cannot be.
     """
-    gateway = Gateway(servers_of(servers), settings or Settings())
+    gateway = Gateway(servers, settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -53,7 +53,6 @@ def create_app(
     app = FastAPI(title="one_liner", version=__version__, lifespan=lifespan)
     app.state.gateway = gateway
     add_fault_handlers(app)
-    add_array_problem_handler(app)
     # The one that is asked most comes first: routes are tried one after the other.
     for router in (instrument_router(), overview_router(), array_router(), stream_router(), stream_socket_router()):
         app.include_router(router)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, File, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Request, UploadFile
 from starlette.responses import Response
 
 from one_liner.gateway.access import Role, needs
 from one_liner.gateway.arrays import ArrayProblem, npy_bytes, read_npy
-from one_liner.gateway.faults import refusal
 from one_liner.gateway.gateway import gateway_of
 from one_liner.gateway.json_values import JsonValueResponse, array_to_plain, dumps
 
@@ -80,11 +79,3 @@ def array_router() -> APIRouter:
         return JsonValueResponse({"status": "success", "index": index})
 
     return router
-
-
-def add_array_problem_handler(app: FastAPI) -> None:
-    """Have an `ArrayProblem` leave as what it says."""
-
-    @app.exception_handler(ArrayProblem)
-    async def problem(_: Request, error: ArrayProblem) -> Response:
-        return refusal(error.status, str(error))

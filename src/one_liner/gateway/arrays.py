@@ -15,6 +15,7 @@ from typing import IO, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.lib import format as npy
+from starlette.exceptions import HTTPException
 
 from one_liner.gateway.settings import Settings
 
@@ -23,16 +24,8 @@ _FILE = re.compile(r"(\d{6,})\.npy")
 _LONGEST_HEADER = 10_000
 
 
-class ArrayProblem(Exception):
-    """Something about an array that the one who asked has to hear.
-
-    Attributes:
-        status: the HTTP status that says it.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+class ArrayProblem(HTTPException):
+    """Something about an array that the one who asked has to hear, as a status and a text."""
 
 
 class ArrayInfo(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from starlette.requests import HTTPConnection
@@ -14,7 +14,7 @@ from one_liner.gateway.arrays import ArrayStore
 from one_liner.gateway.broadcast import Broadcast
 from one_liner.gateway.outbox import Counts, Outbox
 from one_liner.gateway.rigs import Rigs
-from one_liner.gateway.settings import Server, Settings
+from one_liner.gateway.settings import Servers, Settings, servers_of
 
 Hook = Callable[[], Awaitable[None]]
 
@@ -23,8 +23,11 @@ class Gateway:
     """What the routes of one application share. It is `app.state.gateway`, and begins and ends with the application.
 
     Args:
-        servers: where the servers are.
-        settings: all else that it was told.
+        servers: one or several, as `host:port` or `name=host:port`, or a dict of addresses by name.
+        settings: all else that it was told; the defaults if None.
+
+    Raises:
+        ConfigurationError: something of it cannot be.
 
     Attributes:
         settings: as given.
@@ -39,10 +42,11 @@ class Gateway:
         began: when it started, on `time.monotonic()`.
     """
 
-    def __init__(self, servers: Sequence[Server], settings: Settings) -> None:
+    def __init__(self, servers: Servers = "localhost:5555", settings: Settings | None = None) -> None:
+        settings = settings or Settings()
         self.settings = settings
         self.access = Access(settings.tokens)
-        self.rigs = Rigs(servers, settings)
+        self.rigs = Rigs(servers_of(servers), settings)
         self.arrays = ArrayStore(settings)
         self.broadcast = Broadcast(self.rigs, settings)
         self.sockets = 0

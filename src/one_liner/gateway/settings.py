@@ -113,7 +113,11 @@ class Settings:
             raise ConfigurationError(f"rate_hz is a number above 0, not {self.rate_hz!r}")
 
 
-def servers_of(servers: str | Server | Sequence[str | Server] | Mapping[str, str]) -> tuple[Server, ...]:
+Servers = str | Server | Sequence[str | Server] | Mapping[str, str]
+"""One or several, as `host:port` or `name=host:port`, as `Server`, or as a dict of addresses by name."""
+
+
+def servers_of(servers: Servers) -> tuple[Server, ...]:
     """The servers, however they were written: one or several, as text, as `Server`, or as a dict by name.
 
     Raises:

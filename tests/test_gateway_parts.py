@@ -1,0 +1,210 @@
+"""The gateway's parts: routers in an application of one's own, https, and the commands that use a gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import ssl
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the gateway needs one_liner[gateway]")
+
+import httpx
+import numpy as np
+from fastapi import FastAPI
+
+from one_liner import RouterServer
+from one_liner.errors import ConfigurationError
+from one_liner.gateway import Gateway, Settings, add_fault_handlers, array_router, create_app, instrument_router
+from one_liner.gateway.access import Role, Token, read_tokens
+from one_liner.gateway.annotations import is_scalar, type_of
+from one_liner.gateway.frames import binary_frame, read_binary_frame
+from one_liner.gateway.guard import Rates
+from one_liner.gateway.settings import Server, servers_of
+from one_liner.testing import SubprocessServer
+from tests.gateway_process import GatewayProcess, make_lab
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MPLBACKEND": "Agg"}
+
+
+def command(*words: str, timeout_s: float = 50) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "one_liner.cli", *words],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env=ENVIRONMENT,
+    )
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[GatewayProcess]:
+    with SubprocessServer(make_lab) as lab, GatewayProcess("--server", f"127.0.0.1:{lab.rpc_port}") as gateway:
+        gateway.wait_connected()
+        yield gateway
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+def test_web_commands(gateway: GatewayProcess, tmp_path: Path) -> None:
+    url = ("--url", f"http://127.0.0.1:{gateway.port}")
+    assert '"status": "healthy"' in command("web", "health", *url).stdout
+    assert command("web", "upload-demo", *url).stdout.count("success") == 3
+    np.save(tmp_path / "a.npy", np.arange(5))
+    assert '"index": 3' in command("web", "upload", str(tmp_path / "a.npy"), *url).stdout
+    assert '"count": 4' in command("web", "list", *url).stdout
+    assert command("web", "get", "3", "-o", str(tmp_path / "b.npy"), *url).returncode == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), np.arange(5))
+    stream = command("web", "stream", "--duration", "1", *url)
+    assert (stream.returncode, stream.stdout.splitlines()[-1].endswith("messages came")) == (0, True)
+    missing = command("web", "get", "99", *url)
+    assert (missing.returncode, missing.stderr.startswith("one-liner: there is no array 99")) == (1, True)
+    assert command("web", "health", "--url", "http://127.0.0.1:1").returncode == 3
+    assert command("web", "upload", str(tmp_path / "nothing.npy"), *url).returncode == 2
+
+
+def test_plot_from_a_gateway(gateway: GatewayProcess, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the plot needs one_liner[plot]")
+    file = tmp_path / "plot.png"
+    words = ("plot", "power", "--duration", "4", "--save", str(file), "--url", f"http://127.0.0.1:{gateway.port}")
+    plot = command(*words)
+    assert plot.returncode == 0, plot.stderr
+    assert file.read_bytes().startswith(b"\x89PNG")
+    # Nobody there: it tries on, and says at the end that nothing came.
+    nobody = command("plot", "power", "--duration", "2", "--save", str(file), "--url", "http://127.0.0.1:1")
+    assert nobody.returncode == 1
+    assert "trying again" in nobody.stdout
+
+
+# --- in an application of one's own ----------------------------------------------------------------------------------
+
+
+class Thing:
+    size = 3
+
+
+async def _ask(app: FastAPI, gateway: Gateway, path: str) -> httpx.Response:
+    async with gateway.running(), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http:
+        return await http.get(path)
+
+
+def test_parts_alone_and_the_whole_mounted() -> None:
+    with RouterServer(rpc_port=0, broadcast_port=0, instances={"thing": Thing()}) as server:
+        server.run()
+        gateway = Gateway(f"127.0.0.1:{server.rpc_port}")
+        app = FastAPI()
+        app.state.gateway = gateway
+        add_fault_handlers(app)
+        app.include_router(instrument_router(), prefix="/lab")
+        app.include_router(array_router())
+        assert asyncio.run(_ask(app, gateway, "/lab/instrument/thing/size")).json() == {"message": "size", "value": 3}
+        missing = asyncio.run(_ask(app, gateway, "/array/5"))
+        assert (missing.status_code, missing.json()["status"]) == (404, "error")
+        inner = create_app(f"127.0.0.1:{server.rpc_port}")
+        outer = FastAPI()
+        outer.mount("/lab", inner)
+        assert asyncio.run(_ask(outer, inner.state.gateway, "/lab/instrument/size")).json()["value"] == 3
+
+
+# --- https -----------------------------------------------------------------------------------------------------------
+
+
+def test_https(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
+        capture_output=True,
+    )  # fmt: skip
+    if made.returncode:
+        pytest.skip("openssl cannot make a certificate here")
+    options = ("--certificate", str(certificate), "--certificate-key", str(key), "--server", "127.0.0.1:1")
+    with GatewayProcess(*options) as gateway:
+        trust = ssl.create_default_context(cafile=str(certificate))
+        with urllib.request.urlopen(f"https://127.0.0.1:{gateway.port}/health", context=trust, timeout=20) as answer:
+            assert answer.status == 200
+    assert command("gateway", "--certificate", str(certificate)).returncode == 2
+
+
+# --- logic -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("annotation", "expected"),
+    [
+        (None, Any),
+        ("str", str),
+        ("list[int]", "list"),
+        ("dict[str, float]", "dict"),
+        ("tuple[int, str]", "tuple"),
+        ("np.ndarray", Any),
+        ("Literal['a', 'b']", "Literal"),
+        ("datetime.datetime", datetime.datetime),
+        ("__import__('os').system('x')", Any),
+        ("not an annotation", Any),
+        ("(" * 5000, Any),
+        ("int | Stage", Any),
+    ],
+)
+def test_annotations_are_read_and_never_evaluated(annotation: str | None, expected: Any) -> None:
+    found = type_of(annotation)
+    assert expected in str(found) if isinstance(expected, str) else found is expected
+
+
+def test_what_fits_a_query() -> None:
+    assert all(map(is_scalar, ("int", "float | None", "Literal[1, 2]", "bool")))
+    assert not any(map(is_scalar, (None, "list[int]", "dict", "Stage", "(")))
+
+
+def test_rates_are_kept_for_each_client() -> None:
+    rates = Rates(10)
+    assert [rates.admit("a", 0.0) for _ in range(11)] == [True] * 10 + [False]
+    assert rates.admit("b", 0.0)
+    assert not rates.admit("a", 0.05)
+    assert rates.admit("a", 0.2)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [np.arange(6, dtype=">i2").reshape(2, 3), np.zeros((0, 4)), np.array(2.5), b"raw", {"a": [1, None]}, "text",
+     np.array([(1, 2.5)], dtype=[("a", "<i4"), ("b", "<f8")])],
+    ids=repr,
+)  # fmt: skip
+def test_binary_frames_come_back(value: Any) -> None:
+    frame = binary_frame({"stream": "x"}, value)
+    length = int.from_bytes(frame[:4], "little")
+    assert (4 + length) % 8 == 0
+    head, back = read_binary_frame(frame)
+    assert head["stream"] == "x"
+    np.testing.assert_array_equal(back, value)
+
+
+def test_what_cannot_be_configured(tmp_path: Path) -> None:
+    for make in (
+        lambda: Server("a/b"),
+        lambda: Server("host", "a/b"),
+        lambda: Settings(stream_hz=0),
+        lambda: Settings(rate_hz=-1),
+        lambda: Token("short"),
+        lambda: servers_of(["a=x:1", "a=y:2"]),
+        lambda: Role.of("king"),
+        lambda: read_tokens(tmp_path / "nothing.toml"),
+    ):
+        with pytest.raises(ConfigurationError):
+            make()
+    file = tmp_path / "tokens.toml"
+    for text in ("", "[anna]\nrole = 3", '[anna]\ntoken = "long enough"\nrole = "king"', "no toml"):
+        file.write_text(text)
+        with pytest.raises(ConfigurationError):
+            read_tokens(file)
+    file.write_text('[anna]\ntoken = "long enough"')
+    assert read_tokens(file) == (Token("long enough", Role.CONTROL, "anna"),)
