@@ -464,8 +464,26 @@ class AsyncRouterClient:
         timeout_s: Timeout = _CLIENTS_TIMEOUT,
         if_busy: IfBusy | None = None,
     ) -> Awaitable[Any]:
-        # Cancelling what this gives cancels the future inside, which withdraws the call.
-        return asyncio.wrap_future(self._parts.rpc.submit(kind, _text(path), content, timeout_s, if_busy=if_busy))
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Any] = loop.create_future()
+
+        def settle(outcome: tuple[Any, Any] | Exception) -> None:
+            if waiter.done():
+                return  # Cancelled meanwhile.
+            if isinstance(outcome, Exception):
+                waiter.set_exception(outcome)
+            else:
+                waiter.set_result(outcome)
+
+        def done(outcome: tuple[Any, Any] | Exception) -> None:
+            try:
+                loop.call_soon_threadsafe(settle, outcome)
+            except RuntimeError:
+                return  # The loop was closed: nobody waits any more.
+
+        call = self._parts.rpc.begin(kind, _text(path), content, done, timeout_s, if_busy)
+        waiter.add_done_callback(lambda ended: call.withdraw() if ended.cancelled() else None)
+        return waiter
 
     async def _control(self, path: str, word: str, **arguments: Any) -> Any:
         return (await self._ask(Kind.CONTROL, path, [word, arguments]))[1]

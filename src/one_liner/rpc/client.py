@@ -1,4 +1,4 @@
-"""The caller's side of calls: from arguments to a result or an error, on the caller's own thread or as a future."""
+"""The caller's side of calls: from arguments to a result or an error, on the caller's own thread or without waiting."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import os
 import struct
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
 from threading import Lock
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from one_liner.clock import SYSTEM_CLOCK
 from one_liner.config import check_if_busy, check_timeout
@@ -26,13 +25,12 @@ from one_liner.errors import (
 )
 from one_liner.rpc.channel import Channel
 from one_liner.rpc.link import Link
-from one_liner.rpc.switchboard import Switchboard
+from one_liner.rpc.switchboard import PendingCall, Switchboard
 from one_liner.transport.sockets import Context
 from one_liner.wire.codec import Codec
 from one_liner.wire.faults import error_of
 from one_liner.wire.messages import Kind, Reply, Request, Stamp
 
-T = TypeVar("T")
 _RESULT = int(Kind.RESULT)
 _ARGUMENT_NAMES = {
     Kind.CALL: {1: "args", 2: "kwargs"},
@@ -144,45 +142,52 @@ class RpcClient:
             self._give_back(channel)
         raise failure
 
-    def submit(
+    def begin(
         self,
         kind: Kind,
         path: str,
         content: list[Any],
+        done: Callable[[tuple[Stamp, Any] | Exception], None],
         timeout_s: float | str | None = "default",
         if_busy: str | None = None,
-    ) -> Future[tuple[Stamp, Any]]:
+    ) -> PendingCall:
         """As `ask`, without waiting: any number of calls at once, over one connection, and no thread for each.
 
-        Cancelling the future withdraws the call: it does not begin, if it has not.
+        Args:
+            kind: what is asked.
+            path: of whom.
+            content: the parts of the body.
+            done: called once, on another thread, with what `ask` would give or raise; it has to be quick.
+            timeout_s: as in `ask`.
+            if_busy: likewise.
+
+        Returns:
+            The call; withdrawn, it does not begin, if it has not, and `done` is not called any more.
 
         Raises:
             NotCarriableError: an argument cannot travel.
-            ClosedError, ForkedError: as they say. All else is raised by the future.
+            ClosedError, ForkedError: as they say.
         """
         limit_s, deadline = self._limits(timeout_s)
         refuse = self._refuses(if_busy)
         body, buffers = self._encode(kind, content)
         question = _Question(kind, path, content, limit_s)
-        future: Future[tuple[Stamp, Any]] = Future()
 
         def answer(reply: Reply | OneLinerError) -> None:
-            try:
-                if isinstance(reply, CallTimeoutError):
-                    raise question.timed_out(reply)
-                if isinstance(reply, OneLinerError):
-                    raise reply
-                if reply.kind != _RESULT:
-                    raise self._error(reply, question)
-                value = self._codec.decode(reply.body, reply.buffers)
-            except Exception as error:
-                _settle(future.set_exception, error)
+            outcome: tuple[Stamp, Any] | Exception
+            if isinstance(reply, OneLinerError):
+                outcome = question.timed_out(reply) if isinstance(reply, CallTimeoutError) else reply
             else:
-                _settle(future.set_result, (reply.stamp, value))
+                try:
+                    if reply.kind == _RESULT:
+                        outcome = (reply.stamp, self._codec.decode(reply.body, reply.buffers))
+                    else:
+                        outcome = self._error(reply, question)
+                except Exception as unreadable:
+                    outcome = unreadable
+            done(outcome)
 
-        call = self._board().ask(kind, path, body, buffers, deadline, answer, refuse_if_busy=refuse)
-        future.add_done_callback(lambda done: call.withdraw() if done.cancelled() else None)
-        return future
+        return self._board().ask(kind, path, body, buffers, deadline, answer, refuse_if_busy=refuse)
 
     def here(self, stamp: Stamp) -> Stamp:
         """An instant that the server told, on our timeline."""
@@ -283,10 +288,3 @@ class _Question(NamedTuple):
         """The error of a call that was given up, which names the call."""
         details = {**error.details, "path": self.title, "timeout_s": self.limit_s}
         return type(error)(f"{self.title}: no answer within {self.limit_s} s. {error}", **details)
-
-
-def _settle(settle: Callable[[T], None], outcome: T) -> None:
-    try:
-        settle(outcome)
-    except InvalidStateError:
-        return  # Cancelled meanwhile: nobody waits for it.
