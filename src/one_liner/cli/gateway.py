@@ -61,6 +61,7 @@ def gateway(
     ] = None,
     certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="For https: the certificate, PEM.")] = None,
     certificate_key: Annotated[Path | None, typer.Option(metavar="FILE", help="And its key, PEM.")] = None,
+    ui: Annotated[bool, typer.Option("--ui/--no-ui", help="Show all of it as a page, at `/ui`.")] = True,
     keys: KeysOption = None,
     server_key: ServerKeyOption = None,
 ) -> None:
@@ -93,6 +94,7 @@ def gateway(
         backend=backend,
         tokens=() if tokens is None else read_tokens(tokens),
         cors_origins=tuple(cors or ()),
+        ui=ui,
     )
     with contextlib.ExitStack() as stack:
         addresses = [_demo(stack)] if demo else server or [_DEFAULT_SERVER]

@@ -24,6 +24,7 @@ from one_liner.gateway.rpc.served import rpc_router
 from one_liner.gateway.settings import Servers, Settings
 from one_liner.gateway.stream_routes import stream_router
 from one_liner.gateway.stream_socket import stream_socket_router
+from one_liner.gateway.ui.mounting import add_page
 from one_liner.version import __version__
 
 
@@ -62,6 +63,8 @@ def create_app(
     app.include_router(rpc_router(gateway))
     app.include_router(pubsub_router(gateway, app.state.pubsub))
     add_object_routes(app, gateway)
+    if gateway.settings.ui:
+        add_page(app, gateway)
     app.add_middleware(AcceptThenClose)
     app.add_middleware(Guard, settings=gateway.settings)
     if gateway.settings.cors_origins:

@@ -72,6 +72,7 @@ class Settings:
         backend: what joins this gateway with others: "memory" for nothing, `redis://…`, `nats://…` or `zmq://…`.
         tokens: who may do what; without any, everybody who can reach the port may do everything.
         cors_origins: whose pages may call us from a browser.
+        ui: whether the page is at `/ui`. One application in a process can have it.
     """
 
     instrument: str | None = None
@@ -90,6 +91,7 @@ class Settings:
     backend: str = "memory"
     tokens: Sequence[Token] = ()
     cors_origins: Sequence[str] = ()
+    ui: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers.

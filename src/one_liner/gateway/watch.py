@@ -75,6 +75,12 @@ class Watch:
         self._waiting.clear()
         return newest
 
+    def take(self) -> list[Sample | SourceFailedError]:
+        """Everything that waits, the oldest first; does not wait itself."""
+        taken = list(self._waiting)
+        self._waiting.clear()
+        return taken
+
     async def __aenter__(self) -> Self:
         self._channel.add(self)
         return self
