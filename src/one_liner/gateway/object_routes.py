@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute
+from starlette.types import Receive, Scope, Send
 
 from one_liner.aio import (
     MethodDescription,
@@ -76,13 +77,33 @@ def _unknown_router() -> APIRouter:
 
     async def unknown(request: Request, path: str) -> Response:
         check_role(request, Role.READ)
-        for rig in gateway_of(request).rigs.all():
-            if rig.description is None:
-                await rig.described()  # Raises what the trouble is.
+        unseen = [rig for rig in _meant(gateway_of(request).rigs.all(), path) if rig.description is None]
+        for rig in unseen:
+            await rig.described()  # Raises what the trouble is.
+        if unseen:
+            return _Again(request.app)
         raise HTTPException(404, f"nothing of this name is served: {path}")
 
     router.add_api_route("/{path:path}", unknown, methods=["GET", "POST"], include_in_schema=False)
     return router
+
+
+def _meant(rigs: list[Rig], path: str) -> list[Rig]:
+    """The rigs that a path such as `objects/rig2/laser/power` may lead to."""
+    _, _, name = path.partition("/")
+    named = [rig for rig in rigs if rig.name and name.startswith(f"{rig.name}/")]
+    return named or [rig for rig in rigs if not rig.name]
+
+
+class _Again(Response):
+    """Has the request tried once more, now that there are routes for it."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__()
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app.router({**scope, "path_params": {}}, receive, send)
 
 
 async def _described(rig: Rig) -> dict[str, Any]:
