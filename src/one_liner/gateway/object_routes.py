@@ -43,6 +43,7 @@ def add_object_routes(app: FastAPI, gateway: Gateway) -> None:
     made: list[BaseRoute] = []
     app.include_router(_overview_router())
     app.include_router(_unknown_router())
+    unknown = app.router.routes[-1]
 
     def make() -> None:
         for route in made:
@@ -53,7 +54,8 @@ def add_object_routes(app: FastAPI, gateway: Gateway) -> None:
                 routes.add_server(rig, rig.description)
         made[:] = routes.router.routes
         # Routes are tried one after the other: behind the others, and in front of what answers for unknown names.
-        app.router.routes[-1:-1] = made
+        at = app.router.routes.index(unknown)
+        app.router.routes[at:at] = made
         app.openapi_schema = None
 
     gateway.rigs.on_change(make)
