@@ -403,3 +403,21 @@ def test_a_connection_that_breaks_costs_no_answer_of_what_ran_and_nothing_is_don
                 assert await client.get("device", "calls") == 201 - len(lost)
 
         run(main())
+
+
+def test_who_has_waited_for_samples_is_forgotten() -> None:
+    with RouterServer(rpc_port=0, broadcast_port=0) as server:
+        push = server.get_stream_fn("counter")
+        server.run()
+
+        async def main() -> None:
+            async with AsyncRouterClient(rpc_port=server.rpc_port, broadcast_port=None) as client:
+                await client.configure_stream("counter", wait=True)
+                for number in range(5):
+                    waiting = asyncio.create_task(client.get_stream("counter", block=True))
+                    await asyncio.sleep(0)
+                    push(number)
+                    assert (await asyncio.wait_for(waiting, 30)).data == number
+                assert client._parts.subscription("counter")._listeners == ()
+
+        asyncio.run(main())

@@ -160,7 +160,8 @@ class Subscription:
     def unlisten(self, listener: Callable[[], None]) -> None:
         """Undo `listen`."""
         with self._changed:
-            self._listeners = tuple(other for other in self._listeners if other is not listener)
+            # Equal, not the same: each mention of a bound method makes another one.
+            self._listeners = tuple(other for other in self._listeners if other != listener)
 
     # --- the reader's side -------------------------------------------------------------------------------------------
 
