@@ -620,8 +620,11 @@ def test_ids_that_are_none(server: RouterServer, ann: RouterClient) -> None:
 
 def test_what_has_fallen_out_is_said_to_have(server: RouterServer, ann: RouterClient) -> None:
     server._desk._ended._max_entries = 2
-    job_ids = [server.submit("stage", "position").id for _ in range(4)]
-    poll_until(lambda: [info.state for info in ann.jobs()] == [JobState.SUCCEEDED] * 2)
+    job_ids = []
+    for _ in range(4):
+        job_ids.append(server.submit("stage", "position").id)
+        poll_until(lambda: all(info.state is JobState.SUCCEEDED for info in ann.jobs()))
+    assert len(ann.jobs()) == 2
     with pytest.raises(UnknownJobError, match=f"job {job_ids[0]} has ended, and what became of it is not kept"):
         ann.job(job_ids[0])
     assert ann.job(job_ids[3]).result() == 1.5
