@@ -1,4 +1,4 @@
-"""From a request to a job, without sockets: what it means, and who may have it done."""
+"""From a request to a task, without sockets: what it means, and who may have it done."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from one_liner.errors import (
 )
 from one_liner.rpc.dispatch import Dispatcher
 from one_liner.rpc.exposure import Exposure
-from one_liner.rpc.job import Job
 from one_liner.rpc.lease import WHOLE_SERVER, Lease, Leases
 from one_liner.rpc.named import NamedCalls
 from one_liner.rpc.permission import Permission, Role
 from one_liner.rpc.rules import RuleBook
 from one_liner.rpc.sessions import Sessions
+from one_liner.rpc.task import Task
 from one_liner.wire.codec import Codec
 from one_liner.wire.faults import error_of
 from one_liner.wire.messages import Kind, Reply, Request
@@ -125,12 +125,12 @@ class House:
         key = self.exposure.object_key(name) if name else WHOLE_SERVER
         self.leases.take(key, Lease(name, client, "ann" if client == ANN else "bob", 0.0))
 
-    def job(self, kind: Kind, path: str, content: Any, client: int = BOB, trail: tuple[int, ...] = ()) -> Job:
+    def task(self, kind: Kind, path: str, content: Any, client: int = BOB, trail: tuple[int, ...] = ()) -> Task:
         body, buffers = self.codec.encode(content)
-        return self.dispatcher.job(Request(kind, 1, client, path, body, buffers, trail), b"peer", self.clock.time)
+        return self.dispatcher.task(Request(kind, 1, client, path, body, buffers, trail), b"peer", self.clock.time)
 
-    def answer(self, job: Job) -> Any:
-        head, *buffers = job.perform(self.codec, self.clock)
+    def answer(self, task: Task) -> Any:
+        head, *buffers = task.perform(self.codec, self.clock)
         reply = Reply.decode(bytes(head), buffers)
         value = self.codec.decode(reply.body, reply.buffers)
         if reply.kind == Kind.ERROR:
@@ -138,7 +138,7 @@ class House:
         return value
 
     def do(self, kind: Kind, path: str, content: Any, client: int = BOB) -> Any:
-        return self.answer(self.job(kind, path, content, client))
+        return self.answer(self.task(kind, path, content, client))
 
 
 @pytest.fixture
@@ -151,16 +151,16 @@ def house() -> House:
 
 def test_a_call_becomes_a_job_in_its_objects_lane(house: House) -> None:
     house.sessions.heard(BOB, "bob", b"heart", 1.0, 0.0)
-    job = house.job(Kind.CALL, "stage", ["move", [3.0], {"fast": True}])
-    assert (job.peer, job.id, job.where, job.who) == (b"peer", 1, "stage.move", "bob")
-    assert job.lane is house.exposure.resolve("stage", "move").lane
+    task = house.task(Kind.CALL, "stage", ["move", [3.0], {"fast": True}])
+    assert (task.peer, task.id, task.where, task.who) == (b"peer", 1, "stage.move", "bob")
+    assert task.lane is house.exposure.resolve("stage", "move").lane
     assert house.stage.moves == [], "nothing is done before the lane is free"
-    assert house.answer(job) == 3.0
+    assert house.answer(task) == 3.0
     assert house.stage.moves == [-3.0]
 
 
 def test_what_is_urgent_needs_no_lane(house: House) -> None:
-    assert house.job(Kind.CALL, "stage", ["stop", [], {}]).lane is None
+    assert house.task(Kind.CALL, "stage", ["stop", [], {}]).lane is None
 
 
 def test_reading_and_setting(house: House) -> None:
@@ -183,9 +183,9 @@ def test_a_named_call_takes_the_callers_arguments_over_its_own(house: House) -> 
 
 
 def test_the_server_itself_can_be_asked(house: House) -> None:
-    job = house.job(Kind.CONTROL, "path", ["note", {"text": "hello"}], trail=(5,))
-    assert (job.where, job.lane) == ("server.note", None)
-    assert house.answer(job) == "hello"
+    task = house.task(Kind.CONTROL, "path", ["note", {"text": "hello"}], trail=(5,))
+    assert (task.where, task.lane) == ("server.note", None)
+    assert house.answer(task) == "hello"
     assert house.asked == [("path", (5, SERVER), BOB, "hello")]
     with pytest.raises(UnknownObjectError, match="cannot be asked to 'sing'"):
         house.do(Kind.CONTROL, "", ["sing", {}])
@@ -228,7 +228,7 @@ def test_a_type_error_inside_is_not_the_askers_mistake(house: House) -> None:
 )
 def test_a_body_that_does_not_fit_its_kind_is_refused(house: House, kind: Kind, content: Any) -> None:
     with pytest.raises(MalformedError):
-        house.job(kind, "stage", content)
+        house.task(kind, "stage", content)
 
 
 def test_only_requests_that_ask_for_something_are_understood(house: House) -> None:
@@ -239,7 +239,7 @@ def test_only_requests_that_ask_for_something_are_understood(house: House) -> No
 @pytest.mark.parametrize(("path", "attr_name"), [("nobody", "move"), ("stage", "nothing"), ("stage", "_secret")])
 def test_what_cannot_be_reached_is_refused_at_once(house: House, path: str, attr_name: str) -> None:
     with pytest.raises(NotExposedError):
-        house.job(Kind.CALL, path, [attr_name, [], {}])
+        house.task(Kind.CALL, path, [attr_name, [], {}])
 
 
 # --- leases ----------------------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def test_others_may_read_and_stop_and_nothing_else(house: House) -> None:
     assert house.do(Kind.CALL, "stage", ["stop", [], {}]) == "stopped"
     for kind, content in ((Kind.CALL, ["move", [1.0], {}]), (Kind.SET, ["speed", 2.0])):
         with pytest.raises(LeasedError, match="ann has had exclusive control of 'stage'"):
-            house.job(kind, "stage", content)
+            house.task(kind, "stage", content)
     assert house.stage.moves == []
     assert house.stage.speed == 1.0
 
@@ -289,22 +289,22 @@ def test_a_lease_holds_under_every_name_of_the_object(house: House) -> None:
         (Kind.SET, "stage", ["speed", 2.0]),
     ):
         with pytest.raises(LeasedError):
-            house.job(kind, path, content)
+            house.task(kind, path, content)
 
 
 def test_a_lease_holds_for_what_is_nested_in_the_object(house: House) -> None:
     house.lease("stage")
     with pytest.raises(LeasedError):
-        house.job(Kind.CALL, "stage.axis", ["step", [], {}])
+        house.task(Kind.CALL, "stage.axis", ["step", [], {}])
     with pytest.raises(LeasedError):
-        house.job(Kind.SET, "stage.axis", ["steps", []])
+        house.task(Kind.SET, "stage.axis", ["steps", []])
 
 
 def test_a_lease_of_a_nested_object_holds_on_the_way_through_its_owner(house: House) -> None:
     house.lease("axis")
     for path in ("axis", "stage.axis", "other_name.axis"):
         with pytest.raises(LeasedError, match="control of 'axis'"):
-            house.job(Kind.CALL, path, ["step", [], {}])
+            house.task(Kind.CALL, path, ["step", [], {}])
     house.do(Kind.CALL, "stage", ["move", [1.0], {}])
 
 
@@ -317,9 +317,9 @@ def test_what_is_urgent_is_urgent_on_every_way(house: House) -> None:
 def test_a_lease_of_the_whole_server_holds_everything(house: House) -> None:
     house.lease("")
     with pytest.raises(LeasedError, match="control of the whole server"):
-        house.job(Kind.CALL, "axis", ["step", [], {}])
+        house.task(Kind.CALL, "axis", ["step", [], {}])
     with pytest.raises(LeasedError):
-        house.job(Kind.CALL, "stage", ["move", [1.0], {}])
+        house.task(Kind.CALL, "stage", ["move", [1.0], {}])
     house.do(Kind.CALL, "stage", ["move", [1.0], {}], ANN)
 
 
@@ -330,9 +330,9 @@ def test_the_holder_of_something_else_disturbs_nobody(house: House) -> None:
 
 
 def test_a_call_that_waited_is_refused_when_somebody_took_control_meanwhile(house: House) -> None:
-    moving = house.job(Kind.CALL, "stage", ["move", [1.0], {}])
-    setting = house.job(Kind.SET, "stage", ["speed", 2.0])
-    reading = house.job(Kind.CALL, "stage", ["where", [], {}])
+    moving = house.task(Kind.CALL, "stage", ["move", [1.0], {}])
+    setting = house.task(Kind.SET, "stage", ["speed", 2.0])
+    reading = house.task(Kind.CALL, "stage", ["where", [], {}])
     house.lease("stage")
     house.clock.time = 4.0
     with pytest.raises(LeasedError, match=r"for 4\.0 s"):

@@ -185,7 +185,7 @@ class RouterServer:
             check_lease=lambda target, client, now: self._dispatcher.check_call(target, client, now),
             sessions=self._sessions,
             emitter=self._emitter,
-            perform=lambda errand: self._rpc.employ(errand),
+            perform=lambda task: self._rpc.employ(task),
             codec=self._codec,
             clock=self._clock,
             limits=self._limits,

@@ -34,8 +34,8 @@ from one_liner.events.event import Topic
 from one_liner.events.history import History
 from one_liner.limits import Limits
 from one_liner.rpc.exposure import Exposure, Target
-from one_liner.rpc.job import Job as Errand
 from one_liner.rpc.sessions import Sessions
+from one_liner.rpc.task import Task
 from one_liner.rpc.vigil import ROUND_S, Vigil
 from one_liner.wire.codec import Buffer, Codec
 from one_liner.wire.faults import fault_of
@@ -54,7 +54,7 @@ Act = Callable[[Job], Any]
 TellEnd = Callable[[], None]
 
 
-class _Run(Errand):
+class _Run(Task):
     """A job on its way through its object's lane.
 
     Args:
@@ -109,7 +109,7 @@ class CommandDesk:
         check_lease: Callable[[Target, int, float], None],
         sessions: Sessions,
         emitter: Emitter,
-        perform: Callable[[Errand], None],
+        perform: Callable[[Task], None],
         codec: Codec,
         clock: Clock,
         limits: Limits,

@@ -1,6 +1,6 @@
-"""From a request to a job: what it means, and whether this client may have it done now.
+"""From a request to a task: what it means, and whether this client may have it done now.
 
-No sockets here: a request comes in decoded, a `Job` or an error goes out. Whoever runs the jobs is `rpc.server`.
+No sockets here: a request comes in decoded, a `Task` or an error goes out. Whoever runs the tasks is `rpc.server`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 from one_liner.clock import Clock
 from one_liner.errors import BadArgumentsError, MalformedError, RefusedError, UnknownObjectError
 from one_liner.rpc.exposure import Exposure, Target
-from one_liner.rpc.job import Job
 from one_liner.rpc.lanes import Lane
 from one_liner.rpc.lease import Leases
 from one_liner.rpc.named import NamedCalls
 from one_liner.rpc.permission import JOB_WORDS, Permission, Role
 from one_liner.rpc.rules import RuleBook
 from one_liner.rpc.sessions import Sessions
+from one_liner.rpc.task import Task
 from one_liner.wire.codec import Codec
 from one_liner.wire.messages import Kind, Request
 
@@ -68,7 +68,7 @@ class Dispatcher:
         self._controls = controls
         self._was_set, self._object_of_job = was_set, object_of_job
         self._codec = codec
-        self._readers: dict[int, Callable[[Request, bytes, float], Job]] = {
+        self._readers: dict[int, Callable[[Request, bytes, float], Task]] = {
             Kind.CALL: self._call,
             Kind.GET: self._get,
             Kind.SET: self._set,
@@ -80,7 +80,7 @@ class Dispatcher:
         """Whether this kind of request asks for something to be done."""
         return kind in self._readers
 
-    def job(self, request: Request, peer: bytes, now: float) -> Job:
+    def task(self, request: Request, peer: bytes, now: float) -> Task:
         """What a request asks for.
 
         Args:
@@ -130,11 +130,11 @@ class Dispatcher:
             read_only = self._rules.only_reads(f"{path}.{attr_name}")
         permission.check(kind, path, word, obj_name=obj_name, read_only=read_only)
 
-    def _call(self, request: Request, peer: bytes, now: float) -> Job:
+    def _call(self, request: Request, peer: bytes, now: float) -> Task:
         attr_name, args, kwargs = self._parts(request, (str, list, dict))
         return self._calling(request, peer, now, request.path, attr_name, args, kwargs)
 
-    def _call_named(self, request: Request, peer: bytes, now: float) -> Job:
+    def _call_named(self, request: Request, peer: bytes, now: float) -> Task:
         args, kwargs = self._parts(request, (list, dict))
         named = self._named_calls.get(request.path)
         args, kwargs = named.with_arguments(args, kwargs)
@@ -149,7 +149,7 @@ class Dispatcher:
         attr_name: str,
         args: list[Any],
         kwargs: dict[str, Any],
-    ) -> Job:
+    ) -> Task:
         if kwargs and not all(type(key) is str for key in kwargs):
             raise MalformedError("arguments by name need names that are text")
         target = self._exposure.resolve(path, attr_name)
@@ -165,7 +165,7 @@ class Dispatcher:
                 self.check_call(target, request.client, self._clock.now())
             return self._exposure.call(target, args, kwargs)
 
-        return self._job(request, peer, target.where, target.lane, act)
+        return self._task(request, peer, target.where, target.lane, act)
 
     def check_call(self, target: Target, client: int, now: float) -> None:
         """Refuse a call that somebody else's lease forbids.
@@ -176,13 +176,13 @@ class Dispatcher:
         if self._leases and not any(self._rules.frees(touched.names, touched.rest) for touched in target.touches):
             self._check_lease(target, client, now)
 
-    def _get(self, request: Request, peer: bytes, now: float) -> Job:
+    def _get(self, request: Request, peer: bytes, now: float) -> Task:
         (attr_name,) = self._parts(request, (str,))
         exposure = self._exposure
         target = exposure.resolve(request.path, attr_name)
-        return self._job(request, peer, target.where, target.lane, lambda: exposure.read(target))
+        return self._task(request, peer, target.where, target.lane, lambda: exposure.read(target))
 
-    def _set(self, request: Request, peer: bytes, now: float) -> Job:
+    def _set(self, request: Request, peer: bytes, now: float) -> Task:
         attr_name, value = self._parts(request, (str, object))
         target = self._exposure.resolve(request.path, attr_name)
         self._check_lease(target, request.client, now)
@@ -192,9 +192,9 @@ class Dispatcher:
             self._exposure.write(target, value)
             self._was_set(target, value, self._sessions.name_of(request.client))
 
-        return self._job(request, peer, target.where, target.lane, act)
+        return self._task(request, peer, target.where, target.lane, act)
 
-    def _control(self, request: Request, peer: bytes, now: float) -> Job:
+    def _control(self, request: Request, peer: bytes, now: float) -> Task:
         word, arguments = self._parts(request, (str, dict))
         control = self._controls.get(word)
         if control is None:
@@ -209,11 +209,11 @@ class Dispatcher:
                     raise BadArgumentsError(f"{word}: {error}") from None
                 raise
 
-        return self._job(request, peer, f"server.{word}", None, act)
+        return self._task(request, peer, f"server.{word}", None, act)
 
-    def _job(self, request: Request, peer: bytes, where: str, lane: Lane | None, act: Callable[[], Any]) -> Job:
+    def _task(self, request: Request, peer: bytes, where: str, lane: Lane | None, act: Callable[[], Any]) -> Task:
         who = self._sessions.name_of(request.client)
-        return Job(peer, request.id, where, who, lane, act, request.client, request.refuse_if_busy)
+        return Task(peer, request.id, where, who, lane, act, request.client, request.refuse_if_busy)
 
     def _check_lease(self, target: Target, client: int, now: float) -> None:
         if self._leases:

@@ -37,12 +37,12 @@ from one_liner.limits import DEFAULT_LIMITS, Limits
 from one_liner.rpc.dispatch import Dispatcher
 from one_liner.rpc.exposure import Exposure
 from one_liner.rpc.forwarder import Asker, Forwarder
-from one_liner.rpc.job import Job, error_reply
 from one_liner.rpc.journal import Journal, Verdict
 from one_liner.rpc.lanes import Lane, Occupant
 from one_liner.rpc.nuisance import Nuisances
 from one_liner.rpc.permission import AllowList
 from one_liner.rpc.sessions import Sessions
+from one_liner.rpc.task import Task, error_reply
 from one_liner.rpc.workshop import Workshop
 from one_liner.transport.endpoints import Endpoint
 from one_liner.transport.sockets import (
@@ -138,7 +138,7 @@ class RpcServer:
         self._door_lock = Lock()
         self._errands: deque[Callable[[], None]] = deque()
         self._forwarders: dict[str, Forwarder] = {}
-        self._active: dict[tuple[bytes, int], Job] = {}
+        self._active: dict[tuple[bytes, int], Task] = {}
         self._journal = Journal()
         self._poller: zmq.Poller | None = None
         self._look_after = 0.0
@@ -197,7 +197,9 @@ class RpcServer:
     def running_calls(self) -> list[dict[str, Any]]:
         """What runs or waits now: `where`, `who`, and since how many seconds it has been here."""
         now = self._clock.now()
-        return [{"where": job.where, "who": job.who, "for_s": now - job.since} for job in tuple(self._active.values())]
+        return [
+            {"where": task.where, "who": task.who, "for_s": now - task.since} for task in tuple(self._active.values())
+        ]
 
     def close(self) -> None:
         """Tell everybody who waits, release the address and close the sockets, within about a second.
@@ -329,7 +331,7 @@ class RpcServer:
         if self._forward(peer, request):
             return True
         now = self._clock.now()
-        return self._run(self._dispatcher.job(request, peer, now), peer, term, now)
+        return self._run(self._dispatcher.task(request, peer, now), peer, term, now)
 
     def _check_room(self, client: int) -> None:
         """Refuse one more call where too many run or wait.
@@ -337,7 +339,7 @@ class RpcServer:
         Raises:
             LimitError: says how many.
         """
-        own = sum(job.client == client for job in self._active.values())
+        own = sum(task.client == client for task in self._active.values())
         if own >= self._limits.calls_per_client:
             raise LimitError(f"this client has {own} calls that run or wait at {self.endpoint}, which is the limit")
         if len(self._active) >= self._limits.calls:
@@ -380,24 +382,24 @@ class RpcServer:
         self._send(peer, Reply(Kind.RESULT, request.id, Stamp(now), body).encode())
 
     def _on_cancel(self, request: Request, peer: bytes) -> None:
-        """Withdraw a job that waits; say in any case what it waits for, or that it runs."""
-        job = self._active.get((peer, request.id))
-        if job is None:
+        """Withdraw a task that waits; say in any case what it waits for, or that it runs."""
+        task = self._active.get((peer, request.id))
+        if task is None:
             return  # It was answered; the answer is on its way.
         now = self._clock.now()
-        holder = None if job.lane is None else job.lane.holder
+        holder = None if task.lane is None else task.lane.holder
         error: OneLinerError
-        if job.lane is not None and job.lane.withdraw(job):
+        if task.lane is not None and task.lane.withdraw(task):
             del self._active[peer, request.id]
             error = BusyTimeoutError(
-                f"{job.where} did not run, it was withdrawn: {job.lane.at_work(holder, now)}"
+                f"{task.where} did not run, it was withdrawn: {task.lane.at_work(holder, now)}"
                 if holder is not None
-                else f"{job.where} did not run",
+                else f"{task.where} did not run",
                 **({} if holder is None else holder.facts(now)),
             )
         else:
-            error = CallTimeoutError(f"{job.where} still runs, for {now - job.since:.1f} s now", where=job.where)
-        self._send(peer, error_reply(request.id, error, self._codec, self._clock, job.where, Kind.CANCELLED))
+            error = CallTimeoutError(f"{task.where} still runs, for {now - task.since:.1f} s now", where=task.where)
+        self._send(peer, error_reply(request.id, error, self._codec, self._clock, task.where, Kind.CANCELLED))
 
     def _on_ask_again(self, request: Request, peer: bytes) -> None:
         """Somebody waits for an answer that may have been lost: give it again, and do nothing again."""
@@ -436,34 +438,34 @@ class RpcServer:
             except BaseException:
                 _log.exception("%s, called for %s, raised", target.where, who)
 
-        self.employ(Job(None, 0, target.where, who, target.lane, act))
+        self.employ(Task(None, 0, target.where, who, target.lane, act))
 
-    def employ(self, job: Job) -> None:
-        """Have a job that nobody waits for carried out, now or when its lane is free. From any thread."""
-        self._workshop.perform(job)
+    def employ(self, task: Task) -> None:
+        """Have a task that nobody waits for carried out, now or when its lane is free. From any thread."""
+        self._workshop.perform(task)
 
     def drop_calls(self, client: int) -> None:
         """Withdraw all calls of a client that wait for their object: it is dead. From any thread."""
-        for job in tuple(self._active.values()):
-            if job.client == client and job.lane is not None and job.lane.withdraw(job):
-                _log.warning("%s did not run: %s, who asked for it, is gone", job.where, job.who)
-                error = LeaseLostError(f"{job.where} did not run: {job.who}, who had control, was taken for dead")
-                self._hand_in(job, error_reply(job.id, error, self._codec, self._clock, job.where))
+        for task in tuple(self._active.values()):
+            if task.client == client and task.lane is not None and task.lane.withdraw(task):
+                _log.warning("%s did not run: %s, who asked for it, is gone", task.where, task.who)
+                error = LeaseLostError(f"{task.where} did not run: {task.who}, who had control, was taken for dead")
+                self._hand_in(task, error_reply(task.id, error, self._codec, self._clock, task.where))
 
-    def _run(self, job: Job, peer: bytes, term: int, now: float) -> bool:
-        """Carry a job out. False when this thread was overtaken meanwhile."""
-        key = (peer, job.id)
-        job.since = now
-        self._active[key] = job
+    def _run(self, task: Task, peer: bytes, term: int, now: float) -> bool:
+        """Carry a task out. False when this thread was overtaken meanwhile."""
+        key = (peer, task.id)
+        task.since = now
+        self._active[key] = task
         try:
-            frames = self._workshop.carry_out(job, term)
+            frames = self._workshop.carry_out(task, term)
         except BusyError:
             del self._active[key]
             raise
         if frames is None:
             return self._workshop.leads(term)
         del self._active[key]
-        self._answer(peer, job.id, frames)
+        self._answer(peer, task.id, frames)
         return True
 
     def _answer(self, peer: bytes, request_id: int, frames: list[Buffer], *, shared: bool = True) -> None:
@@ -471,16 +473,16 @@ class RpcServer:
         self._send(peer, frames)
         self._journal.record(peer, request_id, frames, self._clock.now(), shared=shared)
 
-    def _hand_in(self, job: Job, frames: list[Buffer]) -> None:
+    def _hand_in(self, task: Task, frames: list[Buffer]) -> None:
         """Have the leader send an answer that was made elsewhere."""
-        peer = job.peer
+        peer = task.peer
         if peer is None:
-            job.over()
+            task.over()
             return
 
         def send() -> None:
-            if self._active.pop((peer, job.id), None) is not None:
-                self._answer(peer, job.id, frames)
+            if self._active.pop((peer, task.id), None) is not None:
+                self._answer(peer, task.id, frames)
 
         self._leave_errand(send)
 
@@ -555,11 +557,11 @@ class RpcServer:
     def _say_goodbye(self) -> None:
         asked = any(forwarder.is_asked for forwarder in self._forwarders.values())
         somebody_waits = bool(self._active) or asked or bool(self._router.poll(0))
-        for (peer, _), job in tuple(self._active.items()):
-            begun = job.lane is None or not job.lane.withdraw(job)
+        for (peer, _), task in tuple(self._active.items()):
+            begun = task.lane is None or not task.lane.withdraw(task)
             fate = "may or may not have run to its end" if begun else "did not run"
-            error = ServerClosedError(f"{self.endpoint} was closed; {job.where} {fate}")
-            self._answer(peer, job.id, error_reply(job.id, error, self._codec, self._clock, job.where))
+            error = ServerClosedError(f"{self.endpoint} was closed; {task.where} {fate}")
+            self._answer(peer, task.id, error_reply(task.id, error, self._codec, self._clock, task.where))
         self._active.clear()
         while self._forwarders:
             self._abandon(self._forwarders.popitem()[1])

@@ -1,4 +1,4 @@
-"""Where a job is carried out: in place on the thread that leads, at its object's home, or on a worker.
+"""Where a task is carried out: in place on the thread that leads, at its object's home, or on a worker.
 
 In place when the object's lane is free and the object has no home; and then the rest of the crew watches the clock.
 """
@@ -13,8 +13,8 @@ from weakref import WeakSet
 from one_liner.clock import Clock
 from one_liner.rpc.crew import PATIENCE_S, Crew
 from one_liner.rpc.home import Home
-from one_liner.rpc.job import Job
 from one_liner.rpc.lanes import Lane, Occupant, TickInLine
+from one_liner.rpc.task import Task
 from one_liner.wire.codec import Buffer, Codec
 
 
@@ -33,7 +33,7 @@ class Workshop:
         self,
         name: str,
         lead: Callable[[int], None],
-        hand_in: Callable[[Job, list[Buffer]], None],
+        hand_in: Callable[[Task, list[Buffer]], None],
         codec: Codec,
         clock: Clock,
     ) -> None:
@@ -57,8 +57,8 @@ class Workshop:
             home.leave()
         return self._crew.stop(timeout_s)
 
-    def carry_out(self, job: Job, term: int) -> list[Buffer] | None:
-        """Have a job carried out, now or when its lane is free. For the thread that leads.
+    def carry_out(self, task: Task, term: int) -> list[Buffer] | None:
+        """Have a task carried out, now or when its lane is free. For the thread that leads.
 
         Returns:
             The answer, when it was made in place; otherwise None, and it will be handed in. After None, the caller has
@@ -67,18 +67,18 @@ class Workshop:
         Raises:
             BusyError: a call is at work there, and this one is not to wait for it.
         """
-        lane = job.lane
+        lane = task.lane
         if lane is not None:
-            enter = lane.enter_unless_called if job.refuse_if_busy else lane.enter
-            if not enter(job, job.since):
+            enter = lane.enter_unless_called if task.refuse_if_busy else lane.enter
+            if not enter(task, task.since):
                 return None
             if lane.home is not None or lane.own_thread:
-                self.resume(lane, job)
+                self.resume(lane, task)
                 return None
         self._crew.begin()
-        frames = job.perform(self._codec, self._clock)
+        frames = task.perform(self._codec, self._clock)
         if not self._crew.end(term):
-            self._overtaken(job, frames)
+            self._overtaken(task, frames)
             return None
         self._leave(lane)
         return frames
@@ -89,18 +89,18 @@ class Workshop:
 
     def resume(self, lane: Lane, occupant: Occupant) -> None:
         """Carry out what was just given its lane. From any thread, which does not wait."""
-        if isinstance(occupant, Job):
+        if isinstance(occupant, Task):
             self._post(lane, lambda: self._work(occupant))
         elif isinstance(occupant, TickInLine):
             self._post(lane, occupant.act)
 
-    def perform(self, job: Job) -> None:
-        """Carry out a job that is not the leading thread's business. From any thread, which does not wait."""
-        lane = job.lane
+    def perform(self, task: Task) -> None:
+        """Carry out a task that is not the leading thread's business. From any thread, which does not wait."""
+        lane = task.lane
         if lane is None:
-            self._crew.employ(lambda: self._work(job))
-        elif lane.enter(job, self._clock.now()):
-            self.resume(lane, job)
+            self._crew.employ(lambda: self._work(task))
+        elif lane.enter(task, self._clock.now()):
+            self.resume(lane, task)
 
     def at_home(self, lane: Lane, duty: Callable[[], None]) -> None:
         """Do something on the thread that an object has to be used on, for whoever has its lane."""
@@ -128,27 +128,27 @@ class Workshop:
                 self._homes.add(home)
         return home
 
-    def _overtaken(self, job: Job, frames: list[Buffer]) -> None:
+    def _overtaken(self, task: Task, frames: list[Buffer]) -> None:
         """The lead was taken over meanwhile: this thread goes on as the home of the object that was so slow."""
-        lane = job.lane
+        lane = task.lane
         if lane is None:
-            self._hand_in(job, frames)
+            self._hand_in(task, frames)
             return
         home = lane.home = self._settle(lane, permanent=False)
         self._leave(lane)  # First: whoever has the answer finds the object free.
-        self._hand_in(job, frames)
-        del job, lane
+        self._hand_in(task, frames)
+        del task, lane
         home.live()
 
-    def _work(self, job: Job) -> None:
-        """Carry out a job that has its lane. On a worker, or at home."""
+    def _work(self, task: Task) -> None:
+        """Carry out a task that has its lane. On a worker, or at home."""
         began = self._clock.now()
-        frames = job.perform(self._codec, self._clock)
-        lane = job.lane
+        frames = task.perform(self._codec, self._clock)
+        lane = task.lane
         if lane is not None:
             self._consider(lane, self._clock.now() - began)
             self._leave(lane)
-        self._hand_in(job, frames)
+        self._hand_in(task, frames)
 
     def _consider(self, lane: Lane, took_s: float) -> None:
         """Give the home of an object up that has been quick for a while. For whoever has the lane."""

@@ -12,7 +12,7 @@ from one_liner.wire.faults import fault_of
 from one_liner.wire.messages import Kind, Reply, Stamp
 
 
-class Job:
+class Task:
     """A request that was found permissible and waits to be carried out, once.
 
     Attributes:
