@@ -22,6 +22,7 @@ from one_liner.clock import Clock
 from one_liner.errors import ConfigurationError, OneLinerError
 from one_liner.rpc.link import Link, State
 from one_liner.streams.intake import Intake
+from one_liner.streams.registry import is_own
 from one_liner.streams.subscription import Subscription, shifted
 from one_liner.transport.sockets import Context, Doorbell
 from one_liner.wire.codec import Buffer, Codec
@@ -284,8 +285,9 @@ class Receiver:
 
     def _note(self, subscription: Subscription, remark: str | None) -> None:
         """Keep what the server said of a subscription, and ask again after a while if there was no such stream."""
-        if remark is not None and remark == subscription.remark and not subscription.warned:
-            # Only now, because a stream may be configured before it exists.
+        expected = subscription.warned or is_own(subscription.name)
+        if remark is not None and remark == subscription.remark and not expected:
+            # Only now, because a stream may be configured before it exists; one of events does with its first event.
             subscription.warned = True
             _log.warning("stream %s: the server has %s", subscription.name, remark)
         subscription.remark = remark
