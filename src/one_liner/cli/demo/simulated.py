@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from one_liner.cli.demo.serving import serve_until_left
+from one_liner.commands.job import Job
 
 _LONGEST_MM = 100.0
 _SPEED_MM_S = 20.0
 _STEP_S = 0.02
+_DWELL_S = 0.3
 _POINTS = 256
 
 
@@ -73,6 +75,15 @@ class Stage:
                 else self._position_mm + math.copysign(_SPEED_MM_S * _STEP_S, way)
             )
         return self._position_mm
+
+    def scan(self, job: Job, to_mm: float = 50.0, points: int = 20) -> list[float]:
+        """Stop at so many points on the way; gives where they were."""
+        reached: list[float] = []
+        for place in np.linspace(self._position_mm, to_mm, points):
+            reached.append(self.move(float(place)))
+            job.progress(len(reached) / points, f"at {reached[-1]:.1f} mm")
+            job.sleep(_DWELL_S)
+        return reached
 
     def stop(self) -> None:
         """End a move."""
