@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 from tests.conftest import poll_until
 
@@ -34,34 +35,42 @@ class Browser:
     """
 
     def __init__(self, width: int = 1280, height: int = 900) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="browser", ignore_cleanup_errors=True)
-        self._process = subprocess.Popen(
-            [
-                str(chromium()),
-                "--headless=new",
-                "--no-sandbox",  # It is not meant for users like root, and sees nothing but our own page.
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--no-first-run",
-                "--remote-debugging-port=0",
-                f"--user-data-dir={self._folder.name}",
-                f"--window-size={width},{height}",
-                "about:blank",
-            ],
+        self._number = 0
+        self._reader: threading.Thread | None = None
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="browser", ignore_cleanup_errors=True))
+            self._process = self._start(folder, f"{width},{height}")
+            stack.callback(self._end)
+            self._socket = stack.enter_context(connect(self._page(), max_size=None, open_timeout=START_S))
+            self._stack = stack.pop_all()
+        self.tell("Page.enable")
+        self.tell("Runtime.enable")
+        self.resize(width, height)
+
+    @staticmethod
+    def _start(folder: str, size: str) -> subprocess.Popen[str]:
+        options = [
+            "--headless=new",
+            "--no-sandbox",  # It is not meant for users like root, and sees nothing but our own page.
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--remote-debugging-port=0",
+            f"--user-data-dir={folder}",
+            f"--window-size={size}",
+            "about:blank",
+        ]
+        return subprocess.Popen(
+            [str(chromium()), *options],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
         )
-        self._reader: threading.Thread | None = None
-        self._socket = self._connect()
-        self._number = 0
-        self.tell("Page.enable")
-        self.tell("Runtime.enable")
-        self.resize(width, height)
 
-    def _connect(self) -> ClientConnection:
-        patience = threading.Timer(START_S, self._process.kill)
+    def _page(self) -> str:
+        """Where its page is told what to do."""
+        patience = threading.Timer(START_S, self._kill)
         patience.start()
         assert self._process.stderr is not None
         try:
@@ -69,14 +78,28 @@ class Browser:
         finally:
             patience.cancel()
             patience.join()
-        self._reader = threading.Thread(target=self._process.stderr.read, name="browser's words")
-        self._reader.start()  # A full pipe would stop it.
-        host = address[len(_ANNOUNCED) :].split("/")[2]
-        with connect(address[len(_ANNOUNCED) :].strip(), max_size=None, open_timeout=START_S) as whole:
+        # A full pipe would stop it.
+        self._reader = threading.Thread(target=self._process.stderr.read, name="browser's words", daemon=True)
+        self._reader.start()
+        address = address.removeprefix(_ANNOUNCED).strip()
+        with connect(address, max_size=None, open_timeout=START_S) as whole:
             whole.send(json.dumps({"id": 1, "method": "Target.getTargets"}))
             targets = json.loads(whole.recv(START_S))["result"]["targetInfos"]
         page = next(one["targetId"] for one in targets if one["type"] == "page")
-        return connect(f"ws://{host}/devtools/page/{page}", max_size=None, open_timeout=START_S)
+        return f"ws://{address.split('/')[2]}/devtools/page/{page}"
+
+    def _kill(self) -> None:
+        """Also the processes that it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _end(self) -> None:
+        self._kill()
+        self._process.wait()
+        if self._reader is not None:
+            self._reader.join(START_S)
+        if self._process.stderr is not None:
+            self._process.stderr.close()
 
     def tell(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Say something of the protocol, and give the answer."""
@@ -139,29 +162,13 @@ class Browser:
                     "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r"
                 )
 
-    def screenshot(self, path: Path, whole: bool = False) -> None:
-        """What is seen now, as PNG; or the whole length of the page."""
-        data = self.tell("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
-        path.write_bytes(base64.b64decode(data))
+    def screenshot(self) -> bytes:
+        """What is seen now, as PNG."""
+        return base64.b64decode(self.tell("Page.captureScreenshot", format="png")["data"])
 
     def close(self) -> None:
         """End it."""
-        try:
-            self.tell("Browser.close")
-        except (OSError, AssertionError, EOFError, TimeoutError):
-            os.killpg(self._process.pid, 9)
-        finally:
-            self._socket.close()
-        try:
-            self._process.wait(START_S / 4)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, 9)
-            self._process.wait()
-        if self._reader is not None:
-            self._reader.join()
-        if self._process.stderr is not None:
-            self._process.stderr.close()
-        self._folder.cleanup()
+        self._stack.close()
 
     def __enter__(self) -> Self:
         return self

@@ -105,7 +105,8 @@ def _context(event: Event) -> str:
     if context is None:
         return ""
     if isinstance(context, dict) and "old" in context and "new" in context:
-        return f"{text_of(context['old'])} → {text_of(context['new'])}"
+        before = f"{text_of(context['old'])} " if context.get("old_known") else ""
+        return f"{before}→ {text_of(context['new'])}"
     if isinstance(context, dict) and "command" in context and "state" in context:
         result = f" → {text_of(context['result'])}" if context.get("has_result") else ""
         return f"{context['state']}{result} {context.get('reason', '')}".strip()

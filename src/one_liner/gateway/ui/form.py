@@ -12,6 +12,7 @@ from one_liner.gateway.access import Role
 from one_liner.gateway.arguments import Arguments, identifier
 from one_liner.gateway.rigs import Rig
 from one_liner.gateway.ui.field import Field
+from one_liner.gateway.ui.hint import hint
 from one_liner.gateway.ui.values import text_of
 from one_liner.gateway.ui.visit import Visit
 
@@ -41,13 +42,14 @@ class MethodForm:
         self._model = None if self._arguments.none else self._arguments.model()
         known = [one for one in described.parameters or () if not one.kind.startswith("var_")]
         takes_more = described.parameters is None or any(one.kind == "var_positional" for one in described.parameters)
-        with ui.element("div").classes("ol-method").props(f'data-method="{attr_name}"'):
+        bare = "" if known or takes_more else " ol-bare"
+        with ui.element("div").classes(f"ol-method{bare}").props(f'data-method="{attr_name}"'):
             with ui.row().classes("ol-form"):
                 self._button = ui.button(attr_name, on_click=self._submit).props(
                     f"dense no-caps unelevated {'icon=play_arrow ' if self._is_command else ''}data-call"
                 )
                 if described.doc:
-                    self._button.tooltip(described.doc.partition("\n")[0])
+                    hint(self._button, described.doc)
                 self._fields = [Field(one) for one in (*known, *([_REST] if takes_more else []))]
                 for field in self._fields:
                     field.element.on("keydown.enter", self._submit)

@@ -83,7 +83,7 @@ class JobRow:
                 self._state = ui.label().classes("ol-state").props("data-state")
                 ui.space()
                 self._pause = self._button("pause", self._toggle)
-                self._cancel = self._button("cancel", lambda: rig.client.cancel_job(info.id)).props("data-cancel")
+                self._cancel = self._button("cancel", self._stop).props("data-cancel")
                 self._result = self._button("result", self._show_result, Role.READ).props("data-get-result")
             self._bar = ui.linear_progress(0, show_value=False, size="8px").props("rounded instant-feedback data-bar")
             self._line = ui.label().classes("ol-ledger").props("data-line")
@@ -124,15 +124,18 @@ class JobRow:
         return button
 
     async def _toggle(self) -> None:
-        client = self._rig.client
-        if self._info.state is JobState.PAUSED or self._info.pausing:
-            await client.resume_job(self._info.id)
+        job = await self._rig.client.job(self._info.id)
+        if job.info.state is JobState.PAUSED or job.info.pausing:
+            await job.resume()
         else:
-            await client.pause_job(self._info.id)
+            await job.pause()
+
+    async def _stop(self) -> None:
+        await (await self._rig.client.job(self._info.id)).cancel()
 
     async def _show_result(self) -> None:
-        result = await self._rig.client.job_result(self._info.id)
-        self._line.set_text(f"→ {text_of(result)}")
+        job = await self._rig.client.job(self._info.id)
+        self._line.set_text(f"→ {text_of(await job.result())}")
 
 
 def _chosen(jobs: list[JobInfo]) -> list[JobInfo]:

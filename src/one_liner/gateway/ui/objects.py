@@ -76,7 +76,8 @@ class ObjectCard:
             if described.doc:
                 ui.label(described.doc.partition("\n")[0]).classes("ol-doc")
             self._properties = [PropertyRow(visit, rig, name, one) for one in described.properties]
-            for method in described.methods:
+            # Those without arguments share lines, and come last.
+            for method in sorted(described.methods, key=lambda method: method.parameters == ()):
                 MethodForm(visit, rig, name, method, method.name)
             if described.callable is not None:
                 MethodForm(visit, rig, name, described.callable, "__call__")
@@ -100,7 +101,7 @@ class ObjectCard:
 
 def _named_calls_card(visit: Visit, rig: Rig, calls: tuple[tuple[str, NamedCallDescription], ...]) -> None:
     """The calls that have names of their own, a button for each."""
-    with ui.expansion(visit.full_name(rig, "named calls"), value=True).classes("ol-card"), ui.row():
+    with ui.expansion(visit.full_name(rig, "named calls"), value=True).classes("ol-card"), ui.row().classes("ol-form"):
         for name, described in calls:
             button = ui.button(name, on_click=lambda _, name=name: visit.act(lambda: rig.client.call_by_name(name)))
             button.props(f'dense no-caps unelevated data-named-call="{name}"').tooltip(str(described))

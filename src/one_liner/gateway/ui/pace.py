@@ -35,6 +35,8 @@ async def keep_drawing(client: Client, draw: Draw) -> None:
         try:
             await draw()
         except Exception:
+            if client.is_deleted:
+                return  # It left meanwhile, and took the elements with it.
             # One thing that cannot be shown ends neither the page nor the others on it.
             _log.exception("the page cannot show something")
         await asyncio.sleep(max(0.0, began + _PERIOD_S - loop.time()))

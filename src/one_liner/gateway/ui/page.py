@@ -75,16 +75,19 @@ def _page(request: Request, client: Client) -> None:
             _section("Control", panels, lambda: Control(visit))
             _section("Events", panels, lambda: Events(visit))
 
+    background_tasks.create(_live(client, panels), name=f"one_liner ui {client.id}")
+
+
+async def _live(client: Client, panels: list[Panel]) -> None:
     async def draw() -> None:
         for panel in panels:
             await panel.draw()
 
-    def close() -> None:
+    try:
+        await keep_drawing(client, draw)
+    finally:
         for panel in panels:
             panel.close()
-
-    client.on_delete(close)
-    background_tasks.create(keep_drawing(client, draw), name=f"one_liner ui {client.id}")
 
 
 def _section(title: str, panels: list[Panel], make: Callable[[], Panel]) -> None:

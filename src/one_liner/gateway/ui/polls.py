@@ -93,7 +93,9 @@ class Polls:
 
     def leave(self, key: Hashable) -> None:
         """Look no longer; a question that nobody looks at is forgotten."""
-        poll = self._polls[key]
+        poll = self._polls.get(key)
+        if poll is None:
+            return  # The gateway ends, and everything with it.
         poll.leave()
         if poll.watchers == 0:
             del self._polls[key]

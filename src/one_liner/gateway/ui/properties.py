@@ -12,6 +12,7 @@ from one_liner.gateway.access import Role
 from one_liner.gateway.calls import read_word
 from one_liner.gateway.rigs import Rig
 from one_liner.gateway.ui.field import kind_of
+from one_liner.gateway.ui.hint import hint
 from one_liner.gateway.ui.values import text_of
 from one_liner.gateway.ui.visit import Visit, reason_of
 
@@ -40,7 +41,7 @@ class PropertyRow:
         with ui.element("div").classes("ol-property").props(f'data-property="{described.name}"'):
             name = ui.label(described.name).classes("ol-name")
             if described.doc:
-                name.tooltip(described.doc.partition("\n")[0])
+                hint(name, described.doc)
             self._value = ui.label("" if described.readable else "write-only").classes("ol-value").props("data-value")
             if described.writable:
                 self._entry = self._make_entry(choices)

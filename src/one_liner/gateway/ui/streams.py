@@ -142,6 +142,7 @@ class StreamCard:
                 self._view = wanted()
             if self._view.most_waiting > 1:
                 self.pause()
+                self._missed = 0  # Until now, only the newest were wanted.
                 self.resume()
         samples = [sample for sample in samples if _view_of(sample.data) is wanted]
         shown = self._view.show(samples)
