@@ -149,7 +149,7 @@ def requests(data: bytes) -> None:
         if request.kind == Kind.HEARTBEAT:
             read_heartbeat(CODEC.decode(request.body, request.buffers))
         elif DISPATCHER.understands(request.kind):
-            DISPATCHER.job(request, b"peer", 0.0)
+            DISPATCHER.task(request, b"peer", 0.0)
     except (CallError, *UNREADABLE) as error:
         fault_of(error, CODEC, request.path)
 
