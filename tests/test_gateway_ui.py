@@ -201,6 +201,9 @@ def test_a_token_is_asked_for_and_decides(lab: SubprocessServer, browser: Browse
         browser.wait_for(f"{LASER} [data-property=wavelength] [data-value]", "532")
         assert browser.count(f"{LASER} [data-method=set_power] [data-call][disabled]") == 1
         assert browser.count(f"{LASER} [data-method=limits] [data-call][disabled]") == 0
+        form = f"{LASER} [data-method=set_power]"
+        browser.enter(f"{form} input[data-field=power_mw], {form} [data-field=power_mw] input", "9", then_enter=True)
+        browser.wait_for(f"{form} [data-result]", "this needs the role control")
         assert "corridor" not in browser.evaluate("document.cookie + location.href")
         browser.go("about:blank")
 
