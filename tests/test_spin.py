@@ -24,7 +24,7 @@ def test_with_quick_answers_it_always_pays() -> None:
 
 def test_with_slow_answers_it_soon_does_not() -> None:
     spin = Spin(8)
-    assert looks(spin, 2000, quick=False) <= 11
+    assert looks(spin, 1000, quick=False) <= 11
     assert looks(spin, 100_000, quick=False) <= 100_000 // 1024 + 1, "one call in a thousand finds out"
 
 
@@ -33,6 +33,20 @@ def test_it_finds_its_way_back() -> None:
     looks(spin, 10_000, quick=False)
     assert looks(spin, 1024, quick=True) >= 1
     assert looks(spin, 1000, quick=True) == 1000, "a single quick answer opens the way"
+
+
+def test_who_is_answered_soon_after_going_to_sleep_looks_out_again_before_long() -> None:
+    spin = Spin(2)
+    looks(spin, 10_000, quick=False)
+    slept = 0
+    while not spin.pays():
+        spin.slept(150e-6)
+        slept += 1
+    assert slept < 60
+    spin.missed()
+    for _ in range(500):
+        assert not spin.pays()
+        spin.slept(1e-3)
 
 
 def test_one_miss_costs_one_call() -> None:

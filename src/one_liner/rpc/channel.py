@@ -111,8 +111,10 @@ class Channel:
             self._set_slice(min(SLICE_MS, self._remaining_ms(deadline)))
         elif self._slice_ms != SLICE_MS:
             self._set_slice(SLICE_MS)
-        if self._spin.pays():
-            self._look_out()
+        looked_out = self._spin.pays()
+        asked = SYSTEM_CLOCK.now()
+        if looked_out:
+            self._look_out(asked + SPIN_S)
         while True:
             try:
                 reply = Reply.decode(*receive(socket))
@@ -132,12 +134,14 @@ class Channel:
                 ask_again = min(ask_again, now + self._link.heartbeat_s)
                 continue
             if reply.id == request_id or reply.id == 0:
+                if not looked_out:
+                    self._spin.slept(SYSTEM_CLOCK.now() - asked)
                 return reply
             self._drop(reply)
 
-    def _look_out(self) -> None:
+    def _look_out(self, until: float) -> None:
         """Wait for a moment without going to sleep."""
-        socket, until = self._socket, SYSTEM_CLOCK.now() + SPIN_S
+        socket = self._socket
         while not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             if SYSTEM_CLOCK.now() > until:
                 self._spin.missed()
