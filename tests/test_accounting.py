@@ -156,10 +156,11 @@ def test_a_restarted_server_is_lost_on_the_way() -> None:
                 push(number)
             poll_until(lambda: client.stream_statistics("x").received == 10)
             first.close()
-            with serving(**ports) as second:
+            with RouterServer(heartbeat_s=HEARTBEAT_S, **ports) as second:
                 push = second.get_stream_fn("x")
                 for _ in range(7):
-                    push("nobody is there to hear")
+                    push("nobody hears this: the server does not run yet")
+                second.run()
                 poll_until(lambda: push("again") and client.stream_statistics("x").received > 10, timeout_s=20)
                 push("last")
                 produced = second.get_stream_configurations()["x"].produced  # type: ignore[union-attr]
