@@ -393,3 +393,38 @@ def test_a_mesh_goes_on_when_a_member_is_gone_and_returns() -> None:
             first[0][0].backend._heard_at.clear()
             with gateways(urls[1]) as second:
                 run(exchanged([*first, *second], data))
+
+
+class _Stubborn:
+    """A carrier that answers being cancelled with an error of its own, as the library of a broker may."""
+
+    name = "stubborn"
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[_Stubborn]:
+        yield self
+
+    async def send(self, messages: Sequence[bytes]) -> None:
+        self.reached.set()
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise BrokerLostError("the connection is closed") from None
+        yield b""
+
+
+def test_an_exchange_ends_whatever_its_carrier_makes_of_that() -> None:
+    async def body() -> None:
+        carrier = _Stubborn()
+        exchange = Exchange(carrier)
+        await exchange.start(lambda event: None)
+        await carrier.reached.wait()
+        async with asyncio.timeout(20):
+            await exchange.close()
+
+    run(body())

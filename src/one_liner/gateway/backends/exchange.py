@@ -47,6 +47,7 @@ class Exchange:
         self._waiting_bytes = 0
         self._wake = asyncio.Event()
         self._beat_asked = False
+        self._leaving = False
         self._heard_at: dict[str, float] = {}
         self._heard_more = asyncio.Event()
         self._continuity = Continuity()
@@ -74,10 +75,12 @@ class Exchange:
     async def start(self, deliver: Callable[[Event], None]) -> None:
         """Join the others, now or as soon as the carrier can be reached."""
         self._deliver = deliver
+        self._leaving = False
         self._task = asyncio.create_task(self._stay_connected())
 
     async def close(self) -> None:
         """Leave. What still waits is given up."""
+        self._leaving = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -112,6 +115,8 @@ class Exchange:
             except* Exception:
                 _log.exception("something is wrong with %s; trying again", self._carrier.name)
             self._connected = False
+            if self._leaving:
+                return  # A group of tasks that was cancelled says only what else went wrong in it.
             pause_s = _SOONEST_S if self._connections > before else min(_LATEST_S, 2 * pause_s)
             await asyncio.sleep(pause_s)
 

@@ -88,17 +88,18 @@ class _NatsConnection:
 
     async def messages(self) -> AsyncIterator[bytes]:
         ended = asyncio.ensure_future(self._ended.wait())
+        message: asyncio.Future[Any] = ended
         try:
             while True:
                 message = asyncio.ensure_future(self._subscription.next_msg(timeout=None))
                 await asyncio.wait([ended, message], return_when=asyncio.FIRST_COMPLETED)
                 if not message.done():
-                    message.cancel()
                     raise BrokerLostError(f"{self._name}: the connection ended")
                 with _nats_errors(self._name):
                     yield message.result().data
         finally:
             ended.cancel()
+            message.cancel()
 
 
 @contextmanager
