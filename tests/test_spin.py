@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from one_liner.rpc.spin import Spin
+import os
+
+from one_liner.rpc.spin import Spin, can_look_out, offer_core
 
 
 def looks(spin: Spin, calls: int, *, quick: bool) -> int:
@@ -19,24 +21,24 @@ def looks(spin: Spin, calls: int, *, quick: bool) -> int:
 
 
 def test_with_quick_answers_it_always_pays() -> None:
-    assert looks(Spin(2), 1000, quick=True) == 1000
+    assert looks(Spin(), 1000, quick=True) == 1000
 
 
 def test_with_slow_answers_it_soon_does_not() -> None:
-    spin = Spin(8)
+    spin = Spin()
     assert looks(spin, 1000, quick=False) <= 11
     assert looks(spin, 100_000, quick=False) <= 100_000 // 1024 + 1, "one call in a thousand finds out"
 
 
 def test_it_finds_its_way_back() -> None:
-    spin = Spin(2)
+    spin = Spin()
     looks(spin, 10_000, quick=False)
     assert looks(spin, 1024, quick=True) >= 1
     assert looks(spin, 1000, quick=True) == 1000, "a single quick answer opens the way"
 
 
 def test_who_is_answered_soon_after_going_to_sleep_looks_out_again_before_long() -> None:
-    spin = Spin(2)
+    spin = Spin()
     looks(spin, 10_000, quick=False)
     slept = 0
     while not spin.pays():
@@ -50,11 +52,16 @@ def test_who_is_answered_soon_after_going_to_sleep_looks_out_again_before_long()
 
 
 def test_one_miss_costs_one_call() -> None:
-    spin = Spin(2)
+    spin = Spin()
     spin.missed()
     assert not spin.pays()
     assert spin.pays()
 
 
-def test_on_a_single_core_it_never_pays() -> None:
-    assert looks(Spin(1), 1000, quick=True) == 0
+def test_where_it_cannot_pay_it_is_never_done() -> None:
+    assert looks(Spin(enabled=False), 1000, quick=True) == 0
+
+
+def test_the_core_is_offered_and_nobody_need_take_it() -> None:
+    offer_core()
+    assert can_look_out() or os.cpu_count() == 1

@@ -15,7 +15,7 @@ import zmq
 from one_liner.clock import SYSTEM_CLOCK
 from one_liner.errors import CallTimeoutError, OneLinerError, ServerLostError, ServerRestartedError
 from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link
-from one_liner.rpc.spin import SPIN_S, Spin, cores
+from one_liner.rpc.spin import SPIN_S, Spin, can_look_out, offer_core
 from one_liner.transport.sockets import Context, Socket, open_socket, receive, send_frames
 from one_liner.wire.messages import Kind, Reply, Request, asked_of
 
@@ -51,7 +51,7 @@ class Channel:
         self._set_slice(SLICE_MS)
         self.session = link.session
         self._refusals = link.refusals
-        self._spin = Spin(cores())
+        self._spin = Spin(enabled=can_look_out())
         self.stale = 0
         self._ids = itertools.count(1)
         self._given_up: set[int] = set()
@@ -146,6 +146,7 @@ class Channel:
             if SYSTEM_CLOCK.now() > until:
                 self._spin.missed()
                 return
+            offer_core()
         self._spin.won()
 
     def _last_word(self, request_id: int, timeout: CallTimeoutError) -> Reply:

@@ -4,11 +4,15 @@ To wake a sleeping thread takes longer than all the rest of a small call. Lookin
 a waste where the answer takes longer anyway, and worse where the server needs that core. So every miss doubles the
 number of calls that go to sleep at once, and every answer that came in time halves it. Who sleeps, and is answered so
 soon that looking out may have caught it, waits for fewer calls.
+
+Between two looks the core is offered to whoever else wants it: the other clients, and on a single core the very threads
+that make the answer.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Final
 
 SPIN_S: Final = 250e-6  # A small call to a server that sleeps takes up to 200 µs, one to a server that is awake 90.
@@ -16,24 +20,30 @@ _SOON_S: Final = 300e-6
 _MAX_PAUSE: Final = 1023
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _keep_on() -> None:
+    """Windows has no such offer."""
+
+
+offer_core: Final[Callable[[], None]] = getattr(os, "sched_yield", _keep_on)
+"""Let another thread run if one wants to; takes a third of a microsecond if none does."""
+
+
+def can_look_out() -> bool:
+    """Whether a thread of this process may look out without keeping a single core from the one who answers."""
+    return offer_core is not _keep_on or (os.cpu_count() or 1) > 1
 
 
 class Spin:
     """The habit of one caller. Not for several threads at once.
 
     Args:
-        cores: how many this process may use; with a single one, whoever looks out keeps the answer from being made.
+        enabled: whether looking out may pay at all.
     """
 
     __slots__ = ("_enabled", "_pause", "_skip")
 
-    def __init__(self, cores: int) -> None:
-        self._enabled = cores > 1
+    def __init__(self, *, enabled: bool = True) -> None:
+        self._enabled = enabled
         self._pause = 0
         self._skip = 0
 
