@@ -175,6 +175,8 @@ def check_arguments(what: str, args: Any, kwargs: Any) -> tuple[list[Any], dict[
     Raises:
         ConfigurationError: they are something else.
     """
+    if type(args) is list and kwargs is None:
+        return list(args), {}  # Nearly all calls: looking at it more closely takes four times as long.
     if args is not None and (isinstance(args, str | bytes) or not isinstance(args, Sequence)):
         raise ConfigurationError(f"args of {what!r} is a list of arguments, not {args!r}")
     if kwargs is not None and (not isinstance(kwargs, Mapping) or not all(isinstance(key, str) for key in kwargs)):

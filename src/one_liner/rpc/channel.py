@@ -22,6 +22,7 @@ from one_liner.wire.messages import Kind, Reply, Request, asked_of
 SLICE_MS = 50
 LAST_ANSWER_MS = 100
 LAST_WORD_S = 0.1
+_READABLE = int(zmq.POLLIN)  # `&` of a flag, which is an enum, takes as long as asking the socket
 _RECONNECT_S = 1.0  # libzmq tries again after so long at most
 
 
@@ -142,7 +143,7 @@ class Channel:
     def _look_out(self, until: float) -> None:
         """Wait for a moment without going to sleep."""
         socket = self._socket
-        while not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        while not int(socket.getsockopt(zmq.EVENTS)) & _READABLE:
             if SYSTEM_CLOCK.now() > until:
                 self._spin.missed()
                 return

@@ -111,7 +111,8 @@ class Dispatcher:
         kind, path, word, read_only = request.kind, request.path, "", False
         obj_name: str | None = None
         if kind == Kind.CONTROL:
-            word, arguments = self._parts(request, (str, dict))
+            word, arguments = self._parts(request, 2)
+            _expect(type(word) is str and type(arguments) is dict)
             if word == "take_lease" and arguments.get("force"):
                 word = "take_lease_by_force"
             elif word == "submit":
@@ -126,16 +127,19 @@ class Dispatcher:
                 obj_name = named.obj_name
                 read_only = self._rules.only_reads(f"{named.obj_name}.{named.attr_name}")
         elif kind == Kind.CALL and permission.role is Role.READ:
-            attr_name, _, _ = self._parts(request, (str, list, dict))
+            attr_name, args, kwargs = self._parts(request, 3)
+            _expect(type(attr_name) is str and type(args) is list and type(kwargs) is dict)
             read_only = self._rules.only_reads(f"{path}.{attr_name}")
         permission.check(kind, path, word, obj_name=obj_name, read_only=read_only)
 
     def _call(self, request: Request, peer: bytes, now: float) -> Task:
-        attr_name, args, kwargs = self._parts(request, (str, list, dict))
+        attr_name, args, kwargs = self._parts(request, 3)
+        _expect(type(attr_name) is str and type(args) is list and type(kwargs) is dict)
         return self._calling(request, peer, now, request.path, attr_name, args, kwargs)
 
     def _call_named(self, request: Request, peer: bytes, now: float) -> Task:
-        args, kwargs = self._parts(request, (list, dict))
+        args, kwargs = self._parts(request, 2)
+        _expect(type(args) is list and type(kwargs) is dict)
         named = self._named_calls.get(request.path)
         args, kwargs = named.with_arguments(args, kwargs)
         return self._calling(request, peer, now, named.obj_name, named.attr_name, args, kwargs)
@@ -153,17 +157,18 @@ class Dispatcher:
         if kwargs and not all(type(key) is str for key in kwargs):
             raise MalformedError("arguments by name need names that are text")
         target = self._exposure.resolve(path, attr_name)
+        exposure, client = self._exposure, request.client
         reads = target.is_property and not args and not kwargs
-        if not reads:
-            self.check_call(target, request.client, now)
+        if self._leases and not reads:
+            self.check_call(target, client, now)
 
         def act() -> Any:
             if self._leases:
                 # Again, because somebody may have taken control while this call waited for the object.
                 if reads:
-                    return self._exposure.read(target)
-                self.check_call(target, request.client, self._clock.now())
-            return self._exposure.call(target, args, kwargs)
+                    return exposure.read(target)
+                self.check_call(target, client, self._clock.now())
+            return exposure.call(target, args, kwargs)
 
         return self._task(request, peer, target.where, target.lane, act)
 
@@ -177,13 +182,15 @@ class Dispatcher:
             self._check_lease(target, client, now)
 
     def _get(self, request: Request, peer: bytes, now: float) -> Task:
-        (attr_name,) = self._parts(request, (str,))
+        (attr_name,) = self._parts(request, 1)
+        _expect(type(attr_name) is str)
         exposure = self._exposure
         target = exposure.resolve(request.path, attr_name)
         return self._task(request, peer, target.where, target.lane, lambda: exposure.read(target))
 
     def _set(self, request: Request, peer: bytes, now: float) -> Task:
-        attr_name, value = self._parts(request, (str, object))
+        attr_name, value = self._parts(request, 2)
+        _expect(type(attr_name) is str)
         target = self._exposure.resolve(request.path, attr_name)
         self._check_lease(target, request.client, now)
 
@@ -195,7 +202,8 @@ class Dispatcher:
         return self._task(request, peer, target.where, target.lane, act)
 
     def _control(self, request: Request, peer: bytes, now: float) -> Task:
-        word, arguments = self._parts(request, (str, dict))
+        word, arguments = self._parts(request, 2)
+        _expect(type(word) is str and type(arguments) is dict)
         control = self._controls.get(word)
         if control is None:
             raise UnknownObjectError(f"a server cannot be asked to {word!r}")
@@ -220,12 +228,13 @@ class Dispatcher:
             for touched in target.touches:
                 self._leases.check(touched.key, client, target.where, now)
 
-    def _parts(self, request: Request, types: tuple[type, ...]) -> Any:
+    def _parts(self, request: Request, count: int) -> Any:
+        """What the body of a request holds, which has to be a list of so many parts."""
         parts = self._codec.decode(request.body, request.buffers)
-        if type(parts) is list and len(parts) == len(types):
-            for part, kind in zip(parts, types):  # noqa: B905 - as long as each other; being told so costs time
-                if type(part) is not kind and kind is not object:
-                    break
-            else:
-                return parts
+        _expect(type(parts) is list and len(parts) == count)
+        return parts
+
+
+def _expect(sound: bool) -> None:
+    if not sound:
         raise MalformedError("the parts of this request are not what its kind needs")

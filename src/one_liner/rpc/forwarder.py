@@ -191,7 +191,7 @@ class Forwarder:
         """Pass it on. False while our connection is not there."""
         forward_id = next(self._ids)
         try:
-            send_frames(self.socket, request._replace(id=forward_id).encode(), zmq.NOBLOCK)
+            send_frames(self.socket, request.encode(forward_id), zmq.NOBLOCK)
         except zmq.Again:
             self._stuck_since = min(self._stuck_since, self._clock.now())
             return False
@@ -209,7 +209,7 @@ class Forwarder:
         for forward_id, other in self._asked.items():
             if other == asker:
                 try:
-                    send_frames(self.socket, request._replace(id=forward_id).encode(), zmq.NOBLOCK)
+                    send_frames(self.socket, request.encode(forward_id), zmq.NOBLOCK)
                     self._stuck_since = math.inf
                 except zmq.Again:
                     self._stuck_since = min(self._stuck_since, self._clock.now())

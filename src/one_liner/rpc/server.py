@@ -141,6 +141,7 @@ class RpcServer:
         self._active: dict[tuple[bytes, int], Task] = {}
         self._journal = Journal()
         self._poller: zmq.Poller | None = None
+        self._hops: dict[Socket, Forwarder] = {}
         self._look_after = 0.0
         self._workshop = Workshop(f"rpc {self._bound.endpoint}", self._lead, self._hand_in, codec, clock)
         self._closing = False  # the leader is to stop, because of `close` or because the context is terminated
@@ -234,28 +235,32 @@ class RpcServer:
 
     def _poll(self) -> bool:
         """Pass replies of hops on until there is a request, an errand or nothing to do. True: receive."""
-        poller = self._poller
-        if poller is None:
-            poller = self._poller = zmq.Poller()
-            poller.register(self._router, zmq.POLLIN)
-            for forwarder in self._forwarders.values():
-                poller.register(forwarder.socket, zmq.POLLIN)
+        poller = self._poller or self._register()
         while not self._closing:
-            ready = dict(poller.poll(_LOOK_AFTER_MS))
+            requested = False
+            for socket, _ in poller.poll(_LOOK_AFTER_MS):
+                if socket is self._router:
+                    requested = True
+                else:
+                    self._pass_back(self._hops[socket])
             now = self._clock.now()
-            due = now >= self._look_after
-            if due:
+            if now >= self._look_after:
                 self._look_after = now + _LOOK_AFTER_MS / 1000
-            for forwarder in self._forwarders.values():
-                if forwarder.socket in ready:
-                    self._pass_back(forwarder)
-                if due:
+                for forwarder in self._forwarders.values():
                     self._refresh(forwarder)
-            if self._poller is None:
-                return False  # A forwarder has another socket now.
-            if self._router in ready:
+                if self._poller is None:
+                    return False  # A forwarder has another socket now.
+            if requested:
                 return True
         return False
+
+    def _register(self) -> zmq.Poller:
+        """Wait at the sockets that there are now."""
+        self._hops = {forwarder.socket: forwarder for forwarder in self._forwarders.values()}
+        self._poller = zmq.Poller()
+        for socket in (self._router, *self._hops):
+            self._poller.register(socket, zmq.POLLIN)
+        return self._poller
 
     def _receive(self, term: int) -> bool:
         """Take one request and answer it. False when this thread was overtaken meanwhile."""
@@ -292,7 +297,7 @@ class RpcServer:
                 self._dispatcher.permit(request, self._clients.find(key))
             if notice is None:
                 return self._take(request, peer, term)
-            if not self._forward(peer, request):
+            if not self._forwarders or not self._forward(peer, request):
                 notice(request, peer)
         except OneLinerError as error:
             self._refuse(peer, request, error, keep=notice is None)
@@ -328,7 +333,7 @@ class RpcServer:
             self._check_room(request.client)
         if request.trail:
             check_trail(request.trail, self._server, self._name, request.path)
-        if self._forward(peer, request):
+        if self._forwarders and self._forward(peer, request):
             return True
         now = self._clock.now()
         return self._run(self._dispatcher.task(request, peer, now), peer, term, now)
@@ -502,14 +507,12 @@ class RpcServer:
 
     def _forward(self, peer: bytes, request: Request) -> bool:
         """Pass a request on if its path leads elsewhere."""
-        if not self._forwarders or ROUTE_SEPARATOR not in request.path:
-            return False
-        name, _, rest = request.path.partition(ROUTE_SEPARATOR)
-        forwarder = self._forwarders.get(name)
+        name, separator, rest = request.path.partition(ROUTE_SEPARATOR)
+        forwarder = self._forwarders.get(name) if separator else None
         if forwarder is None:
             return False
         asker = Asker(peer, request.id)
-        request = request._replace(path=rest, trail=(*request.trail, self._server))
+        request = request.passed_on(self._server, rest)
         if request.kind == Kind.ASK_AGAIN and not forwarder.knows(asker):
             return False  # It was answered from there, and the answer is in our own journal.
         forwarder.forward(asker, request)

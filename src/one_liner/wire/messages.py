@@ -150,9 +150,15 @@ class Request(NamedTuple):
     trail: tuple[int, ...] = ()
     refuse_if_busy: bool = False
 
-    def encode(self) -> list[Buffer]:
-        """The frames of this request."""
-        kind, request_id, client, path, body, buffers, trail, refuse_if_busy = self
+    def encode(self, request_id: int | None = None) -> list[Buffer]:
+        """The frames of this request.
+
+        Args:
+            request_id: its id, in place of the one that it has.
+        """
+        kind, own_id, client, path, body, buffers, trail, refuse_if_busy = self
+        if request_id is None:
+            request_id = own_id
         name = path.encode()
         if len(name) > 0xFFFF:
             raise LimitError(f"a path of {len(name)} bytes is longer than 65535")
@@ -164,6 +170,11 @@ class Request(NamedTuple):
         if trail:
             head += struct.pack(f"<{len(trail)}Q", *trail)
         return [head + name + body, *buffers]
+
+    def passed_on(self, server: int, path: str) -> Request:
+        """This request as a server passes it on, for what it calls `path` at the next one."""
+        kind, request_id, client, _, body, buffers, trail, refuse_if_busy = self
+        return _new(Request, (kind, request_id, client, path, body, buffers, (*trail, server), refuse_if_busy))
 
     @classmethod
     def decode(cls, head: bytes, buffers: Sequence[Buffer]) -> Request:
@@ -341,8 +352,8 @@ def readdressed(head: bytes, reply_id: int, offset_s: float, error_s: float) -> 
             raise MalformedError("not a reply: it is too short")
         return _PREFIX.pack(MAGIC, PROTOCOL_VERSION, Kind.VERSION, reply_id) + head[_PREFIX.size :]
     signature, kind, _, count, time, frame_error_s = _REPLY.unpack_from(head)
-    stamp = Stamp(time, frame_error_s).shifted(offset_s, error_s)
-    return _REPLY.pack(signature, kind, reply_id, count, *stamp) + head[_REPLY.size :]
+    prefix = _REPLY.pack(signature, kind, reply_id, count, time + offset_s, frame_error_s + error_s)
+    return prefix + head[_REPLY.size :]
 
 
 def renamed(head: bytes, topic_length: int, topic: bytes, offset_s: float, error_s: float) -> bytes:
