@@ -148,7 +148,7 @@ def requests(data: bytes) -> None:
     try:
         if request.kind == Kind.HEARTBEAT:
             read_heartbeat(CODEC.decode(request.body, request.buffers))
-        elif DISPATCHER.understands(request.kind):
+        elif request.kind in DISPATCHER.kinds:
             DISPATCHER.task(request, b"peer", 0.0)
     except (CallError, *UNREADABLE) as error:
         fault_of(error, CODEC, request.path)

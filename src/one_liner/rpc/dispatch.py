@@ -6,7 +6,7 @@ No sockets here: a request comes in decoded, a `Task` or an error goes out. Whoe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from one_liner.clock import Clock
 from one_liner.errors import BadArgumentsError, MalformedError, RefusedError, UnknownObjectError
@@ -41,6 +41,9 @@ class Dispatcher:
         object_of_job: the object that a job of this server is about; None for one that is not known.
         codec: reads the bodies of requests.
         clock: the server's clock.
+
+    Attributes:
+        kinds: the requests that ask for something to be done.
     """
 
     def __init__(
@@ -75,10 +78,7 @@ class Dispatcher:
             Kind.CALL_NAMED: self._call_named,
             Kind.CONTROL: self._control,
         }
-
-    def understands(self, kind: int) -> bool:
-        """Whether this kind of request asks for something to be done."""
-        return kind in self._readers
+        self.kinds: Final = frozenset(int(kind) for kind in self._readers)
 
     def task(self, request: Request, peer: bytes, now: float) -> Task:
         """What a request asks for.

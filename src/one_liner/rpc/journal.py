@@ -146,18 +146,15 @@ class Journal:
         return None if entry is None else entry[1]
 
     def _forget(self, now: float) -> None:
-        by_age = self._by_age
-        while by_age:
-            oldest = by_age[0]
-            key, _, size, at = oldest
-            if len(by_age) <= self._max_entries and self._bytes <= self._max_bytes and now - at <= self._max_age_s:
-                return
-            by_age.popleft()
+        by_age, too_old = self._by_age, now - self._max_age_s
+        while by_age and (by_age[0][3] < too_old or len(by_age) > self._max_entries or self._bytes > self._max_bytes):
+            oldest = by_age.popleft()
+            key, _, size, _ = oldest
             self._bytes -= size
             if self._entries.get(key) is oldest:  # Otherwise another answer to the same request has followed.
                 del self._entries[key]
                 self._lose(*key)
 
     def _lose(self, peer: bytes, request_id: int) -> None:
-        if peer in self._highest:
-            self._lost[peer] = max(self._lost.get(peer, 0), request_id)
+        if peer in self._highest and request_id > self._lost.get(peer, 0):
+            self._lost[peer] = request_id

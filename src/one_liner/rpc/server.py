@@ -280,7 +280,7 @@ class RpcServer:
         try:
             request = Request.decode(head, buffers)
             notice = self._notices.get(request.kind)
-            if notice is None and not self._dispatcher.understands(request.kind):
+            if notice is None and request.kind not in self._dispatcher.kinds:
                 raise MalformedError(f"there is no request of kind {request.kind}")
         except VersionMismatchError:
             self._send(peer, version_reply(head))
