@@ -15,8 +15,8 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-SPIN_S: Final = 250e-6  # A small call to a server that sleeps takes up to 200 µs, one to a server that is awake 90.
-_SOON_S: Final = 300e-6
+SPIN_S: Final = 500e-6  # A small call takes 60 to 200 µs, one through a router 150 to 350.
+_SOON_S: Final = 600e-6
 _MAX_PAUSE: Final = 1023
 
 
