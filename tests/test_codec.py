@@ -33,10 +33,12 @@ import pytest
 
 from fuzz.sameness import same
 from one_liner.errors import ConfigurationError, MalformedError, MissingExtraError, NotCarriableError
-from one_liner.wire import arrays, scalars
-from one_liner.wire import codec as codec_module
+from one_liner.wire import arrays, extensions, nesting, scalars
+from one_liner.wire import reader as reader_module
 from one_liner.wire import types as wire_types
-from one_liner.wire.codec import OUT_OF_BAND_BYTES, Codec
+from one_liner.wire import writer as writer_module
+from one_liner.wire.codec import Codec
+from one_liner.wire.extensions import OUT_OF_BAND_BYTES
 from one_liner.wire.types import EnumValue, register_type
 
 CODEC = Codec()
@@ -704,7 +706,7 @@ def test_a_registration_that_fails_is_named():
 def test_a_registration_that_is_taken_away_meanwhile_is_named(monkeypatch):
     register_type(Position)
     answers = itertools.chain([wire_types.registration_of(Position), None], itertools.repeat(None))
-    monkeypatch.setattr(codec_module, "registration_of", lambda cls: next(answers))
+    monkeypatch.setattr(writer_module, "registration_of", lambda cls: next(answers))
     with pytest.raises(NotCarriableError, match="registration was changed"):
         CODEC.encode(Position(1.0))
 
@@ -1073,10 +1075,10 @@ def test_what_contains_itself_is_found_after_large_bytes_too():
 def test_looking_for_depth_copes_with_many_containers_that_share():
     row: list[Any] = []
     row.extend([row] * 200)
-    assert codec_module._nests(row, 100)
+    assert nesting.nests(row, 100)
     crowd: list[Any] = [[[]] for _ in range(11_000)]
-    assert not codec_module._nests(crowd, 3)
-    assert codec_module._nests(crowd, 2)
+    assert not nesting.nests(crowd, 3)
+    assert nesting.nests(crowd, 2)
 
 
 def test_when_little_of_the_stack_is_left_it_is_said_so():
@@ -1435,5 +1437,5 @@ def test_one_codec_serves_many_threads():
 
 
 def test_the_table_in_the_docstring_is_complete():
-    documented = {int(code) for code in re.findall(r"^ +(\d+) \w", codec_module.__doc__ or "", re.MULTILINE)}
-    assert documented == set(codec_module._DECODERS)
+    documented = {int(code) for code in re.findall(r"^ +(\d+) \w", extensions.__doc__ or "", re.MULTILINE)}
+    assert documented == set(reader_module._DECODERS)

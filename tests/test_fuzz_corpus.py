@@ -13,8 +13,9 @@ import pytest
 from fuzz.frames import joined, split
 from fuzz.seeds import CORPUS, WORDS, seeds, words
 from fuzz.targets import READERS, TARGETS, run
-from one_liner.wire import codec as codec_module
-from one_liner.wire import messages
+from one_liner.wire import extensions, messages
+from one_liner.wire import reader as reader_module
+from one_liner.wire import writer as writer_module
 from one_liner.wire.codec import Codec
 from one_liner.wire.messages import TOPIC_END, Encoding, Kind
 
@@ -54,14 +55,14 @@ def test_no_kind_of_message_encoding_or_extension_type_is_missing() -> None:
     def noting(code: int, decode: Any) -> Any:
         return lambda reader, content: (seen.add(code), decode(reader, content))[1]
 
-    decoders = dict(codec_module._DECODERS)
+    decoders = dict(reader_module._DECODERS)
     with pytest.MonkeyPatch.context() as patch:
         for code, decode in decoders.items():
-            patch.setitem(codec_module._DECODERS, code, noting(code, decode))
+            patch.setitem(reader_module._DECODERS, code, noting(code, decode))
         for name, data in SEEDS["values"].items():
             if name not in ("registered", "claims-much"):
                 codec.decode(*split(data))
-    assert decoders.keys() - seen == {codec_module.REGISTERED}, "of which there is one that is refused"
+    assert decoders.keys() - seen == {extensions.REGISTERED}, "of which there is one that is refused"
 
 
 @pytest.mark.parametrize("name", ["hello", "streams", "description"])
@@ -115,7 +116,7 @@ def test_another_exception_is_a_finding(monkeypatch: pytest.MonkeyPatch, target:
 
 
 def test_what_comes_back_as_something_else_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(codec_module._ENCODERS, tuple, lambda writer, value: list(value))
+    monkeypatch.setitem(writer_module._ENCODERS, tuple, lambda writer, value: list(value))
     with pytest.raises(AssertionError, match="came back as"):
         run("values", SEEDS["values"]["tuple"])
 

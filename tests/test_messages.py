@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from one_liner.errors import LimitError, MalformedError, VersionMismatchError
-from one_liner.wire.codec import OUT_OF_BAND_BYTES
+from one_liner.wire.extensions import OUT_OF_BAND_BYTES
 from one_liner.wire.messages import (
     MAGIC,
     PROTOCOL_VERSION,

@@ -37,7 +37,8 @@ from one_liner.rpc.exposure import Exposure, Target
 from one_liner.rpc.sessions import Sessions
 from one_liner.rpc.task import Task
 from one_liner.rpc.vigil import ROUND_S, Vigil
-from one_liner.wire.codec import Buffer, Codec
+from one_liner.wire.codec import Codec
+from one_liner.wire.extensions import Buffer
 from one_liner.wire.faults import fault_of
 
 MAX_ENTRIES: Final = 1000

@@ -19,7 +19,7 @@ from one_liner.clock import Clock
 from one_liner.errors import LimitError, MalformedError, OneLinerError, RouterDownError, ServerLostError
 from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link, State
 from one_liner.transport.sockets import Context, Socket, open_socket, receive, send_frames
-from one_liner.wire.codec import Buffer
+from one_liner.wire.extensions import Buffer
 from one_liner.wire.messages import Kind, Request, asked_of, check_prefix, readdressed
 
 _CONNECT_MS = 100

@@ -56,7 +56,8 @@ from one_liner.transport.sockets import (
     receive_with_key,
     send_frames,
 )
-from one_liner.wire.codec import Buffer, Codec
+from one_liner.wire.codec import Codec
+from one_liner.wire.extensions import Buffer
 from one_liner.wire.messages import MAX_HOPS, ROUTE_SEPARATOR, Kind, Reply, Request, Stamp, version_reply
 
 Notice = Callable[[Request, bytes], None]

@@ -22,7 +22,7 @@ from one_liner.errors import CallTimeoutError, ClosedError, MalformedError, OneL
 from one_liner.rpc.channel import LAST_ANSWER_MS, LAST_WORD_S, SLICE_MS, connect, gone_for_good_s, restarted, stays_away
 from one_liner.rpc.link import Link, State
 from one_liner.transport.sockets import Context, Doorbell, Socket, receive, send_frames
-from one_liner.wire.codec import Buffer
+from one_liner.wire.extensions import Buffer
 from one_liner.wire.messages import Kind, Reply, Request, asked_of
 
 Answer = Callable[[Reply | OneLinerError], None]

@@ -7,7 +7,8 @@ from typing import Any
 
 from one_liner.clock import Clock
 from one_liner.rpc.lanes import Lane
-from one_liner.wire.codec import Buffer, Codec
+from one_liner.wire.codec import Codec
+from one_liner.wire.extensions import Buffer
 from one_liner.wire.faults import fault_of
 from one_liner.wire.messages import Kind, Reply, Stamp
 

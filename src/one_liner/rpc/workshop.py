@@ -15,7 +15,8 @@ from one_liner.rpc.crew import PATIENCE_S, Crew
 from one_liner.rpc.home import Home
 from one_liner.rpc.lanes import Lane, Occupant, TickInLine
 from one_liner.rpc.task import Task
-from one_liner.wire.codec import Buffer, Codec
+from one_liner.wire.codec import Codec
+from one_liner.wire.extensions import Buffer
 
 
 class Workshop:

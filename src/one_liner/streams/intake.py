@@ -25,7 +25,7 @@ from one_liner.transport.sockets import (
     receive,
     stop_trying,
 )
-from one_liner.wire.codec import Buffer
+from one_liner.wire.extensions import Buffer
 
 _BATCH = 100  # Messages taken before other business, and the readers of the first of them, get a turn.
 _EVENTS = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.DISCONNECTED | REFUSALS

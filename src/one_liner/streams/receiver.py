@@ -25,7 +25,8 @@ from one_liner.streams.intake import Intake
 from one_liner.streams.registry import is_own
 from one_liner.streams.subscription import Subscription, shifted
 from one_liner.transport.sockets import Context, Doorbell
-from one_liner.wire.codec import Buffer, Codec
+from one_liner.wire.codec import Codec
+from one_liner.wire.extensions import Buffer
 from one_liner.wire.faults import error_of
 from one_liner.wire.messages import (
     MARKER,

@@ -18,7 +18,8 @@ from one_liner.streams.configuration import OWN, StreamConfiguration, StreamConf
 from one_liner.streams.ledger import SourceLedger
 from one_liner.streams.sources import Source
 from one_liner.streams.timing import Timing
-from one_liner.wire.codec import Buffer, Codec
+from one_liner.wire.codec import Codec
+from one_liner.wire.extensions import Buffer
 from one_liner.wire.faults import fault_of
 from one_liner.wire.messages import ROUTE_SEPARATOR, Kind, SampleMessage, Stamp, renamed, topic_of
 from one_liner.wire.serializers import Serializer

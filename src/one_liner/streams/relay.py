@@ -25,7 +25,7 @@ from one_liner.streams.registry import Stream
 from one_liner.transport.fanout import Publisher
 from one_liner.transport.security import ClientCurve
 from one_liner.transport.sockets import Context, Doorbell
-from one_liner.wire.codec import Buffer
+from one_liner.wire.extensions import Buffer
 from one_liner.wire.messages import (
     ROUTE_SEPARATOR,
     TOPIC_END,

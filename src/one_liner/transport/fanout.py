@@ -34,7 +34,7 @@ from one_liner.transport.sockets import (
     pending,
     send_frames,
 )
-from one_liner.wire.codec import Buffer
+from one_liner.wire.extensions import Buffer
 from one_liner.wire.messages import ballast
 
 MAX_WAITING_BYTES: Final = 256 * 1024 * 1024

@@ -22,7 +22,7 @@ from one_liner.errors import ConfigurationError
 from one_liner.limits import DEFAULT_LIMITS
 from one_liner.transport.endpoints import Endpoint, port_of
 from one_liner.transport.tenant import port_in_use
-from one_liner.wire.codec import Buffer
+from one_liner.wire.extensions import Buffer
 
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]

@@ -1,8 +1,8 @@
 """numpy arrays and scalars, each as a header and its bare memory.
 
 Importing this module imports numpy, so the codec does it only when an array is there to be sent or has arrived.
-The table in `one_liner.wire.codec` shows the layouts. No element is ever an object: what a stranger sends is memory and
-a description of it, and the two have to agree to the byte.
+The table in `one_liner.wire.extensions` shows the layouts. No element is ever an object: what a stranger sends is
+memory and a description of it, and the two have to agree to the byte.
 """
 
 from __future__ import annotations

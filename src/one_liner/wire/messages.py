@@ -18,7 +18,7 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from one_liner.errors import LimitError, MalformedError, VersionMismatchError
-from one_liner.wire.codec import OUT_OF_BAND_BYTES, Buffer
+from one_liner.wire.extensions import OUT_OF_BAND_BYTES, Buffer
 
 PROTOCOL_VERSION: Final = 1
 MAGIC: Final = b"1L"

@@ -1,9 +1,9 @@
 """Single values of the standard library that msgpack does not know, each as a few bytes.
 
 Here lives what turns one datetime, Decimal, UUID, path … into the content of its extension type and back; the table
-in `one_liner.wire.codec` says how each looks. Containers, arrays and registered classes live elsewhere. Numbers are
-big-endian. The loaders are given bytes by strangers: they may raise any ordinary exception, which the codec turns into
-a `MalformedError`, but they take neither memory nor time beyond the size of what they are given.
+in `one_liner.wire.extensions` says how each looks. Containers, arrays and registered classes live elsewhere. Numbers
+are big-endian. The loaders are given bytes by strangers: they may raise any ordinary exception, which the codec turns
+into a `MalformedError`, but they take neither memory nor time beyond the size of what they are given.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from one_liner.errors import ConfigurationError, MalformedError, NotCarriableError
-from one_liner.wire.codec import Buffer, Codec
+from one_liner.wire.codec import Codec
+from one_liner.wire.extensions import Buffer
 from one_liner.wire.messages import Encoding, SampleMessage
 
 _MSGPACK = int(Encoding.MSGPACK)

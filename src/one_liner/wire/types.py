@@ -1,8 +1,7 @@
 """Which classes travel as themselves: the registry, and enumerations.
 
 Here lives the knowledge about classes of the user: `register_type` tells how one is taken apart and put together, and
-an enumeration member is found again by the name of its class. Nothing here packs a byte: that is
-`one_liner.wire.codec`.
+an enumeration member is found again by the name of its class. Nothing here packs a byte: that is `wire.writer`.
 Nothing that arrives can cause an import: a class is found only when it was registered, or, for enumerations, when its
 module is loaded already.
 """
