@@ -35,10 +35,11 @@ from one_liner.errors import (
     UnknownObjectError,
 )
 from one_liner.rpc import exposure as exposure_module
-from one_liner.rpc.exposure import Exposure, Target
+from one_liner.rpc.exposure import Exposure
 from one_liner.rpc.members import is_passable, is_value, may_make_up, member, member_names
 from one_liner.rpc.proxy import Proxy
 from one_liner.rpc.signatures import annotation_text, repr_text, signature_of, signature_text
+from one_liner.rpc.target import Target
 
 
 def decorated(function: Any) -> Any:
@@ -1063,7 +1064,7 @@ def test_the_search_for_an_owner_ends(monkeypatch: pytest.MonkeyPatch, rig: Rig)
     exposure.add("endless", endless)
     exposure.add("deep", deep)
     exposure.add("wide", types.SimpleNamespace(all=[types.SimpleNamespace() for _ in range(300)]))
-    monkeypatch.setattr(exposure_module, "_MAX_SEARCHED", 100)
+    monkeypatch.setattr(exposure_module, "MAX_SEARCHED", 100)
     assert exposure.lane_of(rig.grab) == (None, "grab")
 
     def around() -> None: ...

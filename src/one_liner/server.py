@@ -41,10 +41,11 @@ from one_liner.events.words import event_words
 from one_liner.keys import ClientsSource, KeySource, for_server, read_public, together
 from one_liner.limits import Limits, check_limits
 from one_liner.rpc.dispatch import Dispatcher
-from one_liner.rpc.exposure import Exposure, check_members, check_name
+from one_liner.rpc.exposure import Exposure
 from one_liner.rpc.hello import Hello, random_id, this_machine
 from one_liner.rpc.lease import Leases
 from one_liner.rpc.named import NamedCalls
+from one_liner.rpc.naming import check_members, check_name
 from one_liner.rpc.permission import Permission
 from one_liner.rpc.rules import RuleBook
 from one_liner.rpc.server import RpcServer

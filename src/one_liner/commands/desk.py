@@ -33,8 +33,9 @@ from one_liner.events.emitter import Emitter
 from one_liner.events.event import Topic
 from one_liner.events.history import History
 from one_liner.limits import Limits
-from one_liner.rpc.exposure import Exposure, Target
+from one_liner.rpc.exposure import Exposure
 from one_liner.rpc.sessions import Sessions
+from one_liner.rpc.target import Target
 from one_liner.rpc.task import Task
 from one_liner.rpc.vigil import ROUND_S, Vigil
 from one_liner.wire.codec import Codec

@@ -10,13 +10,14 @@ from typing import Any, Final
 
 from one_liner.clock import Clock
 from one_liner.errors import BadArgumentsError, MalformedError, RefusedError, UnknownObjectError
-from one_liner.rpc.exposure import Exposure, Target
+from one_liner.rpc.exposure import Exposure
 from one_liner.rpc.lanes import Lane
 from one_liner.rpc.lease import Leases
 from one_liner.rpc.named import NamedCalls
 from one_liner.rpc.permission import JOB_WORDS, Permission, Role
 from one_liner.rpc.rules import RuleBook
 from one_liner.rpc.sessions import Sessions
+from one_liner.rpc.target import Target
 from one_liner.rpc.task import Task
 from one_liner.wire.codec import Codec
 from one_liner.wire.messages import Kind, Request

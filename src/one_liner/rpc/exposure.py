@@ -10,20 +10,13 @@ classes, plain values or the interpreter's own machinery; of a module only what 
 
 from __future__ import annotations
 
-import functools
-import inspect
-import sys
 import threading
 import types
-import unicodedata
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from one_liner.commands.job import unwatched_job
-from one_liner.commands.parameter import Shape
 from one_liner.errors import (
     BadArgumentsError,
     ConfigurationError,
@@ -31,31 +24,36 @@ from one_liner.errors import (
     UnknownAttributeError,
     UnknownObjectError,
 )
+from one_liner.rpc.calling import command_of, misfit, read_instead, run, with_unwatched_job
+from one_liner.rpc.carriers import (
+    MAX_SEARCHED,
+    MAX_UNWRAPPED,
+    bound_to,
+    carrier_of,
+    children,
+    is_container,
+    name_of,
+    unwrapped,
+)
 from one_liner.rpc.lanes import Lane
 from one_liner.rpc.members import (
     MISSING,
     Member,
     bound_callable,
-    find,
     instance_dict,
     is_class,
     is_function,
     is_module,
     is_opaque,
     is_passable,
-    is_value,
     may_make_up,
     member,
-    member_names,
-    module_name,
 )
-from one_liner.rpc.signatures import repr_text, signature_of, signature_text
+from one_liner.rpc.naming import check_members, check_name
+from one_liner.rpc.target import Target, Touched
+from one_liner.rpc.wording import a, hint, kind_of, quoted, shown, unknown_attribute
 
 _MAX_STEPS = 32
-_MAX_SHOWN = 80
-_MAX_LISTED = 10
-_MAX_UNWRAPPED = 32
-_MAX_SEARCHED = 5000
 _MAX_DEPTH = 6
 
 # The interpreter's own machinery: nobody's instrument, and each of them a way to everything.
@@ -68,49 +66,6 @@ _INTERNALS = (
     types.CoroutineType,
     types.AsyncGeneratorType,
 )
-
-
-class Touched(NamedTuple):
-    """A served object that is reached by a path.
-
-    Attributes:
-        key: what all its names have in common.
-        names: under which it is served.
-        rest: the path from there on.
-    """
-
-    key: Hashable
-    names: tuple[str, ...]
-    rest: str
-
-
-class Target(NamedTuple):
-    """What a call or an attribute access will act on.
-
-    Attributes:
-        owner: the object that holds the attribute, or the object itself when `name` is empty.
-        name: the attribute; empty when the object itself is meant.
-        lane: whose turn to wait for; None may run beside others.
-        where: the whole path, for messages: `rig.stage.move`.
-        steps: what is still to be walked from `owner` before `name`, because it takes running the object's own code.
-        direct: `name` is a method of the owner's type: nothing has to be found out when it is called.
-        touches: every served object on the way, the target's own last, as far as it can be seen without running code.
-        is_property: `name` is a property or a plain value, which a call without arguments reads.
-        command: how it is called, where it asks for the job that it is run as; None where it does not.
-    """
-
-    owner: Any
-    name: str
-    lane: Lane | None
-    where: str
-    steps: tuple[str, ...] = ()
-    direct: bool = False
-    touches: tuple[Touched, ...] = ()
-    is_property: bool = False
-    command: Shape | None = None
-
-
-# --- what is served --------------------------------------------------------------------------------------------------
 
 
 class _ServedLane(Lane):
@@ -186,14 +141,14 @@ class Exposure:
         """
         check_name(name)
         if obj is None or issubclass(type(obj), _INTERNALS):
-            raise ConfigurationError(f"{name!r} cannot be served: it is {_a(type(obj).__name__)}")
+            raise ConfigurationError(f"{name!r} cannot be served: it is {a(type(obj).__name__)}")
         beside: frozenset[str] | Literal[True] = True
         if concurrent is not True:
             beside = check_members("concurrent", name, obj, concurrent or ())
-        carrier = _carrier(obj)
+        carrier = carrier_of(obj)
         with self._changing:
             if name in self._entries:
-                raise ConfigurationError(f"the name {name!r} is taken by {_a(type(self._entries[name].obj).__name__)}")
+                raise ConfigurationError(f"the name {name!r} is taken by {a(type(self._entries[name].obj).__name__)}")
             lane = self._lanes.get(id(carrier))
             if lane is None:
                 lane = self._lanes[id(carrier)] = _ServedLane(name, carrier)
@@ -291,7 +246,7 @@ class Exposure:
         if not steps:
             lane = None if entry.beside is True else entry.lane
             touches = (Touched(entry.lane, (root,), ""),)
-            target = Target(entry.obj, "", lane, whole, direct=True, touches=touches, command=_command(entry.obj))
+            target = Target(entry.obj, "", lane, whole, direct=True, touches=touches, command=command_of(entry.obj))
             return known.setdefault((path, attr_name), target)
         target, seen = self._walk(entry, whole, steps)
         if seen is not None and len(seen) == len(steps) - 1:
@@ -331,7 +286,7 @@ class Exposure:
         found = self._member(owner, name, whole, -1)
         if found is None or is_opaque(owner):
             return Target(owner, name, _lane(home, steps), whole, touches=touches), False
-        carrier = _carrier(found.value)
+        carrier = carrier_of(found.value)
         served = self._by_carrier.get(id(carrier))
         if served is not None and callable(found.value):
             # The attribute is, or belongs to, an object that is served itself: what is called is that one.
@@ -340,16 +295,16 @@ class Exposure:
         own = found.value is MISSING or (is_module(owner) and is_function(carrier))
         direct = own and found.kind == "method"
         reads = found.kind == "property"
-        command = _command(bound_callable(owner, found)) if direct else None
+        command = command_of(bound_callable(owner, found)) if direct else None
         return Target(owner, name, _lane(home, steps), whole, (), direct, touches, reads, command), direct or reads
 
     def _member(self, owner: Any, step: str, whole: str, index: int) -> Member | None:
         """The member, or None where only the object itself can tell whether it has one."""
         if is_function(owner):
-            raise NotExposedError(f"{_shown(whole)}: a function can be called, its attributes cannot be reached")
+            raise NotExposedError(f"{shown(whole)}: a function can be called, its attributes cannot be reached")
         found = member(owner, step)
         if found is None and not may_make_up(owner, step):
-            raise _unknown_attribute(owner, whole, index)
+            raise unknown_attribute(owner, whole, index)
         return found
 
     def lane_of(self, func: Callable[..., Any]) -> tuple[Lane | None, str]:
@@ -364,21 +319,21 @@ class Exposure:
             declared to run beside others.
         """
         inner: Any = func
-        for _ in range(_MAX_UNWRAPPED):
+        for _ in range(MAX_UNWRAPPED):
             found = self._lane_of_one(inner)
             if found is not None:
                 return found
-            following = _unwrapped(inner)
+            following = unwrapped(inner)
             if following is MISSING:
                 break
             inner = following
-        return None, _name_of(func)
+        return None, name_of(func)
 
     def _lane_of_one(self, func: Any) -> tuple[Lane | None, str] | None:
         for entry in self._entries.values():
             if entry.obj is func or (type(func) is type(entry.obj) is types.MethodType and entry.obj == func):
                 return (None if entry.beside is True else entry.lane), entry.name
-        owner, name = _bound_to(func)
+        owner, name = bound_to(func)
         served = self._by_carrier.get(id(owner))
         if served is None:
             return self._lane_of_nested(owner, name)
@@ -390,16 +345,16 @@ class Exposure:
         waiting: deque[tuple[_Entry, Any, tuple[str, ...]]] = deque()
         waiting.extend((entry, entry.obj, ()) for entry in self._entries.values())
         seen = {id(entry.obj) for entry in self._entries.values()}
-        for _ in range(_MAX_SEARCHED):
+        for _ in range(MAX_SEARCHED):
             if not waiting:
                 break
             entry, obj, steps = waiting.popleft()
-            for step, child in _children(obj):
+            for step, child in children(obj):
                 path = (*steps, step) if step else steps
                 if child is wanted:
                     path = (*path, name) if name else path
                     return _lane((entry,), path), ".".join([entry.name, *path])
-                if id(child) not in seen and len(path) < _MAX_DEPTH and (_is_container(child) or is_passable(child)):
+                if id(child) not in seen and len(path) < _MAX_DEPTH and (is_container(child) or is_passable(child)):
                     seen.add(id(child))
                     waiting.append((entry, child, path))
         return None
@@ -418,7 +373,7 @@ class Exposure:
             Exception: whatever the function raised, untouched.
         """
         if target.command is not None:
-            args, kwargs = _with_unwatched_job(target.command, target, args, kwargs)
+            args, kwargs = with_unwatched_job(target.command, target, args, kwargs)
         if not target.direct:
             func = self._func(target)
         elif target.name:
@@ -426,19 +381,19 @@ class Exposure:
         else:
             func = target.owner
         if not callable(func):
-            return _read_instead(target, func, args, kwargs)
+            return read_instead(target, func, args, kwargs)
         try:
             result = func(*args, **kwargs)
         except TypeError as error:
-            reason = _misfit(func, args, kwargs, error)
+            reason = misfit(func, args, kwargs, error)
             if reason is None:
                 raise
-            shape = _command(func)
+            shape = command_of(func)
             if shape is None or target.direct:
-                raise BadArgumentsError(f"{_shown(target.where)}{reason}") from error
-            given, given_by_name = _with_unwatched_job(shape, target, args, kwargs)
+                raise BadArgumentsError(f"{shown(target.where)}{reason}") from error
+            given, given_by_name = with_unwatched_job(shape, target, args, kwargs)
             result = func(*given, **given_by_name)
-        return _run(result) if hasattr(type(result), "__await__") else result
+        return run(result) if hasattr(type(result), "__await__") else result
 
     def visible_function(self, target: Target) -> Any:
         """What a call of the target would call, as far as that can be seen without running any of the object's code.
@@ -467,7 +422,7 @@ class Exposure:
         """What is to be called, where it may turn out to belong to another object than its name says."""
         owner = self._owner(target)
         value = self._attribute(owner, target)
-        carrier = _carrier(value)
+        carrier = carrier_of(value)
         if callable(value) and carrier is not owner:
             self._check_lane(carrier, target, target.name)
         return value
@@ -483,7 +438,7 @@ class Exposure:
         owner = self._owner(target)
         value = self._attribute(owner, target) if target.name else owner
         if callable(value) and (is_function(value) or is_class(value)):
-            raise NotExposedError(f"{_shown(target.where)} is {_kind_of(value)}: it can be called, not read")
+            raise NotExposedError(f"{shown(target.where)} is {kind_of(value)}: it can be called, not read")
         return value
 
     def write(self, target: Target, value: Any) -> None:
@@ -494,19 +449,19 @@ class Exposure:
             NotExposedError: it is a method or a nested object, or the target is an object itself.
             Exception: whatever the setter raised, untouched.
         """
-        where = _shown(target.where)
+        where = shown(target.where)
         if not target.name:
             raise NotExposedError(f"{where} is what is served: its attributes can be set, it cannot be replaced")
         owner = self._owner(target)
         found = member(owner, target.name)
         if found is None:
             if not may_make_up(owner, target.name):
-                raise _unknown_attribute(owner, target.where, -1)
+                raise unknown_attribute(owner, target.where, -1)
             self._attribute(owner, target)
         elif found.kind == "method":
             raise NotExposedError(f"{where} is a method: it can be called, not set")
         elif found.kind != "property":
-            what = _a(type(found.value).__name__)
+            what = a(type(found.value).__name__)
             raise NotExposedError(f"{where} is {what} and cannot be replaced from outside")
         elif not found.writable:
             raise UnknownAttributeError(f"{where} is read-only")
@@ -519,7 +474,7 @@ class Exposure:
             if member(owner, target.name) is not None:
                 # It is there: this is its own error, not ours.
                 raise
-            raise _unknown_attribute(owner, target.where, -1) from error
+            raise unknown_attribute(owner, target.where, -1) from error
 
     def _owner(self, target: Target) -> Any:
         """Walk what `resolve` had to leave, now that the object's own code may run."""
@@ -533,7 +488,7 @@ class Exposure:
             except AttributeError as error:
                 if found is not None:
                     raise
-                raise _unknown_attribute(owner, target.where, index) from error
+                raise unknown_attribute(owner, target.where, index) from error
             _check_passable(value, found, target.where, step)
             self._check_lane(value, target, step)
             owner = value
@@ -546,137 +501,12 @@ class Exposure:
         if served is None or target.lane is served[0].lane or any(entry.beside is True for entry in served):
             return
         raise NotExposedError(
-            f"{_shown(target.where)}: {_shown(step)} leads to what is served as {served[0].name!r}; "
+            f"{shown(target.where)}: {shown(step)} leads to what is served as {served[0].name!r}; "
             f"only under that name is it certain that nobody else is at it"
         )
 
     def _unknown(self, name: str) -> UnknownObjectError:
-        return UnknownObjectError(f"no object {_quoted(name)}; {_hint(name, list(self._entries), 'served')}")
-
-
-# --- small parts -----------------------------------------------------------------------------------------------------
-
-
-def check_name(name: str) -> None:
-    """Refuse what cannot be a public name.
-
-    Raises:
-        ConfigurationError: it is empty or no text, starts with an underscore, or holds `/`, `.` or control characters.
-    """
-    if not isinstance(name, str):
-        raise ConfigurationError(f"a name is text, not {_a(type(name).__name__)}")
-    if not name:
-        raise ConfigurationError("a name cannot be empty")
-    if name[0] == "_":
-        raise ConfigurationError(f"{_quoted(name)} cannot be a name: what starts with an underscore is private")
-    for character in name:
-        if character in "/." or unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-            raise ConfigurationError(f"{_quoted(name)} cannot be a name: it holds {character!r}")
-
-
-def check_members(what: str, name: str, obj: Any, members: Iterable[str]) -> frozenset[str]:
-    """Names of methods and properties that an object has.
-
-    Args:
-        what: what is being declared about them, for the message.
-        name: of the object.
-        obj: the object.
-        members: their names, dotted for those of nested objects.
-
-    Raises:
-        ConfigurationError: it has none of such a name.
-    """
-    if isinstance(members, str):
-        raise ConfigurationError(f"{what} of {name!r} is a list of names: {what}=[{members!r}]")
-    names = frozenset(members)
-    for path in names:
-        missing = _missing_step(obj, str(path).split("."))
-        if missing is not None:
-            owner, step = missing
-            raise ConfigurationError(
-                f"{what} of {name!r} names {_quoted(path)}, which it does not have; "
-                f"{_hint(step, member_names(owner), 'known')}"
-            )
-    return names
-
-
-def _missing_step(obj: Any, steps: Sequence[str]) -> tuple[Any, str] | None:
-    """The first step that leads nowhere, and from where; None when all lead somewhere, as far as can be seen."""
-    owner = obj
-    for step in steps:
-        found = member(owner, step)
-        if found is None:
-            return None if may_make_up(owner, step) else (owner, step)
-        if found.value is MISSING and found.kind == "property":
-            # Only the object's own code could tell what comes behind.
-            return None
-        owner = bound_callable(owner, found) if found.value is MISSING else found.value
-    return None
-
-
-def _carrier(obj: Any) -> Any:
-    """The object that is acted on when `obj` is called: itself, or the one that it is a method of."""
-    inner = obj
-    for _ in range(_MAX_UNWRAPPED):
-        if issubclass(type(inner), functools.partial):
-            inner = inner.func
-        elif issubclass(type(inner), (types.MethodType, types.BuiltinMethodType)) and inner.__self__ is not None:
-            owner = inner.__self__
-            return obj if is_module(owner) else owner
-        else:
-            break
-    return obj
-
-
-def _bound_to(func: Any) -> tuple[Any, str]:
-    """Whom a callable belongs to, and under which name."""
-    if issubclass(type(func), (types.MethodType, types.BuiltinMethodType)) and func.__self__ is not None:
-        return func.__self__, _name_of(func)
-    if issubclass(type(func), functools.partial) and func.args and is_function(func.func):
-        # partial(Camera.grab, camera): the object is the first argument of its own method.
-        owner, name = func.args[0], _name_of(func.func)
-        if find(owner, name)[0] is func.func:
-            return owner, name
-    if issubclass(type(func), types.FunctionType):
-        module = sys.modules.get(module_name(func))
-        if module is not None and vars(module).get(_name_of(func)) is func:
-            return module, _name_of(func)
-    return func, ""
-
-
-def _unwrapped(func: Any) -> Any:
-    if issubclass(type(func), functools.partial):
-        return func.func
-    return instance_dict(func).get("__wrapped__", MISSING)
-
-
-def _name_of(func: Any) -> str:
-    if issubclass(type(func), functools.partial):
-        return _name_of(func.func)
-    if is_function(func) or is_class(func):
-        return str(getattr(func, "__name__", type(func).__name__))
-    return type(func).__name__
-
-
-def _children(obj: Any) -> Iterator[tuple[str, Any]]:
-    """What an object holds, private or not, as far as it can be seen without running code."""
-    if _is_container(obj) and type(obj) is not dict:
-        yield from (("", item) for item in list(obj)[:_MAX_SEARCHED])
-    elif type(obj) is dict:
-        yield from (("", item) for item in list(obj.values())[:_MAX_SEARCHED])
-    else:
-        yield from list((vars(obj) if is_module(obj) else instance_dict(obj)).items())
-        for base in type(obj).__mro__:
-            for name, static in list(base.__dict__.items()):
-                if type(static) is types.MemberDescriptorType and name != "__dict__":
-                    try:
-                        yield name, static.__get__(obj, type(obj))
-                    except AttributeError:
-                        continue
-
-
-def _is_container(obj: Any) -> bool:
-    return type(obj) in (list, tuple, set, frozenset, dict)
+        return UnknownObjectError(f"no object {quoted(name)}; {hint(name, list(self._entries), 'served')}")
 
 
 def _lane(home: tuple[_Entry, ...], steps: Sequence[str]) -> Lane | None:
@@ -693,128 +523,16 @@ def _touched(home: tuple[_Entry, ...], steps: Sequence[str]) -> Touched:
 
 def _check_steps(whole: str, steps: list[str]) -> None:
     if len(steps) > _MAX_STEPS:
-        raise NotExposedError(f"{_shown(whole)} is a path of {len(steps)} steps; {_MAX_STEPS} are the most")
+        raise NotExposedError(f"{shown(whole)} is a path of {len(steps)} steps; {_MAX_STEPS} are the most")
     for step in steps:
         if not step:
-            raise UnknownAttributeError(f"{_shown(whole)} has an empty name in it")
+            raise UnknownAttributeError(f"{shown(whole)} has an empty name in it")
         if step[0] == "_":
-            raise NotExposedError(f"{_shown(whole)}: {_quoted(step)} is private")
+            raise NotExposedError(f"{shown(whole)}: {quoted(step)} is private")
 
 
 def _check_passable(value: Any, found: Member | None, whole: str, step: str) -> None:
     """Refuse to walk into what is no object; a module only into its own submodules, which `member` has found out."""
     own_module = found is not None and found.kind == "object" and found.value is value
     if not own_module and not is_passable(value):
-        raise NotExposedError(f"{_shown(whole)}: {_quoted(step)} is {_kind_of(value)}, not an object to walk into")
-
-
-def _misfit(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], error: TypeError) -> str | None:
-    """Why the arguments do not fit, with the signature in front; None when the function itself raised the error."""
-    if _was_entered(func, error):
-        return None
-    signature = signature_of(func)
-    if signature is None:
-        return f"(...): {error}" if error.__traceback__ is not None and error.__traceback__.tb_next is None else None
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError as reason:
-        return f"{signature_text(signature)}: {reason}"
-    return None
-
-
-def _was_entered(func: Any, error: TypeError) -> bool:
-    """Whether the function ran. A decorator around it may have, and handed on what does not fit."""
-    frame = error.__traceback__ and error.__traceback__.tb_next
-    if frame is None:
-        return False
-    outer = func.__func__ if issubclass(type(func), types.MethodType) else func
-    inner = inspect.unwrap(outer) if is_function(outer) else outer
-    if inner is outer or not issubclass(type(inner), types.FunctionType):
-        return True
-    code = inner.__code__
-    while frame is not None:
-        if frame.tb_frame.f_code is code:
-            return True
-        frame = frame.tb_next
-    return False
-
-
-def _command(func: Any) -> Shape | None:
-    """The shape of a function that asks for its job; None for any other."""
-    shape = Shape.of(func)
-    return None if shape.job is None else shape
-
-
-def _with_unwatched_job(
-    shape: Shape, target: Target, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """The arguments of a function that asks for a job, and is simply called.
-
-    Raises:
-        BadArgumentsError: the caller's do not fit.
-    """
-    shape.check(_shown(target.where), args, kwargs)
-    return shape.with_job(unwatched_job(target.where), args, kwargs)
-
-
-def _read_instead(target: Target, value: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    where = _shown(target.where)
-    if not target.name and not is_value(value):
-        names = _hint("", [name for name in member_names(value) if member(value, name)], "it has")
-        raise UnknownAttributeError(f"{where} is {_a(type(value).__name__)} and cannot be called itself; {names}")
-    if args or kwargs:
-        owner, _, name = target.where.rpartition(".")
-        how = f": set it with set({owner!r}, {name!r}, value)" if owner else ""
-        raise BadArgumentsError(f"{where} is a property and takes no arguments{how}")
-    return value
-
-
-def _run(result: Awaitable[Any]) -> Any:
-    # Imported here, because it costs everybody else a third of the time that importing us may take.
-    import asyncio
-
-    async def finish() -> Any:
-        return await result
-
-    return asyncio.run(finish())
-
-
-def _unknown_attribute(owner: Any, whole: str, index: int) -> UnknownAttributeError:
-    """The step at this index, counted behind the served name, leads nowhere."""
-    root, *steps = whole.split(".")
-    name = steps[index]
-    where = ".".join([root, *steps[: len(steps) + index if index < 0 else index]])
-    known = [known for known in member_names(owner) if member(owner, known) is not None]
-    return UnknownAttributeError(f"{_shown(where)} has no attribute {_quoted(name)}; {_hint(name, known, 'it has')}")
-
-
-def _hint(name: str, known: Sequence[str], verb: str) -> str:
-    close = get_close_matches(name, known) if len(name) <= _MAX_SHOWN else []
-    if close:
-        return f"did you mean {' or '.join(repr(match) for match in close)}?"
-    if not known:
-        return f"{verb}: nothing"
-    listed = ", ".join(sorted(known)[:_MAX_LISTED])
-    return f"{verb}: {listed}{', ...' if len(known) > _MAX_LISTED else ''}"
-
-
-def _kind_of(value: Any) -> str:
-    if is_class(value):
-        return "a class"
-    if is_module(value):
-        return "a module"
-    return "a function" if is_function(value) else _a(type(value).__name__)
-
-
-def _a(name: str) -> str:
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
-
-
-def _shown(text: str) -> str:
-    """A path for a message: what came from outside is neither long nor able to fake a line."""
-    short = text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
-    return short if short.isprintable() else ascii(short)
-
-
-def _quoted(text: object) -> str:
-    return repr_text(text, _MAX_SHOWN)
+        raise NotExposedError(f"{shown(whole)}: {quoted(step)} is {kind_of(value)}, not an object to walk into")
