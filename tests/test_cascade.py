@@ -344,7 +344,7 @@ def test_what_is_down_is_known_through_every_hop_and_loops_do_not_make_it_grow(
 
 @pytest.mark.parametrize("down", [None, [], {1: "why"}, {"north": 1}, "north"])
 def test_a_hello_that_cannot_be_is_refused_and_one_of_an_earlier_server_is_not(down: Any) -> None:
-    said = Hello(1, "far", "0.1", "here", 5556, 3).as_dict()
+    said = Hello(1, "far", "0.1", "here", 5556, 3, {}).as_dict()
     with pytest.raises(MalformedError):
         Hello.from_dict({**said, "down": down})
     del said["down"]

@@ -184,7 +184,7 @@ def test_allow_refuses(words: list[str], said: str, tmp_path: Path, capsys: pyte
 
 
 def test_the_table_has_the_keys_of_a_configuration() -> None:
-    assert set(SecurityTable.model_fields) == set(SecurityEntry.__dataclass_fields__)
+    assert set(SecurityTable.model_fields) == set(SecurityEntry.field_names())
 
 
 @pytest.mark.parametrize(

@@ -836,7 +836,7 @@ def test_a_member_whose_class_is_not_loaded_arrives_as_a_stand_in(far_module):
     assert arrived[0] != "CW"
     assert str(arrived[0]) == "Mode.CW"
     assert str(EnumValue("a.B", None, 3)) == "B.3"
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError, match="never changes"):
         arrived[0].name = "x"
     sent_on, _ = CODEC.encode(arrived)
     sys.modules["far_away"] = far_module

@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -182,7 +181,7 @@ def test_news_that_was_overtaken_on_the_way_is_no_news(ann: RouterClient, stage:
     stage.go.set()
     job = ann.submit("stage", "scan")
     job.result(PATIENCE_S)
-    job.heard(replace(job.info, state=JobState.RUNNING, revision=1))
+    job.heard(job.info.__replace__(state=JobState.RUNNING, revision=1))
     assert job.done
 
 

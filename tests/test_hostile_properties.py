@@ -296,7 +296,7 @@ class Impostor:
 
     def restart(self) -> None:
         """Be another server, to all who ask."""
-        self._hello = CODEC.encode(Hello(random_id(), "x", "0", "elsewhere", self.broadcast_port, 0).as_dict())[0]
+        self._hello = CODEC.encode(Hello(random_id(), "x", "0", "elsewhere", self.broadcast_port, 0, {}).as_dict())[0]
 
     def _answer(self) -> None:
         while not self._stopping:
@@ -403,7 +403,7 @@ def test_any_frames_in_answer_to_a_heartbeat(
     poll_until(lambda: comes(impostor, victim), PATIENCE_S, what="a good sample")
 
 
-SOUND = Hello(2**62, "x", "0", "elsewhere", 1, 0).as_dict()
+SOUND = Hello(2**62, "x", "0", "elsewhere", 1, 0, {}).as_dict()
 
 
 @pytest.mark.parametrize(

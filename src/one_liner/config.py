@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
 from numbers import Real
+from types import MappingProxyType
 from typing import Any, Self
 
 from one_liner.errors import ConfigurationError
+from one_liner.frozen import Frozen
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Frozen):
     """One entry; its fields are the keys that it may have."""
 
     @classmethod
@@ -29,10 +29,9 @@ class _Entry:
         """
         if not isinstance(data, Mapping):
             raise ConfigurationError(f"{where} has to be a dict of arguments, not {data!r}")
-        known = {entry.name for entry in fields(cls)}
-        needed = {entry.name for entry in fields(cls) if entry.default is MISSING and entry.default_factory is MISSING}
+        known = set(cls.field_names())
         unknown = sorted(str(key) for key in set(data) - known)
-        missing = sorted(needed - set(data))
+        missing = sorted(known - set(cls._defaults) - set(data))
         if unknown:
             raise ConfigurationError(f"{where} has unknown keys {unknown}; there are {sorted(known)}")
         if missing:
@@ -41,10 +40,9 @@ class _Entry:
 
     def arguments(self) -> dict[str, Any]:
         """The entry as keyword arguments."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return dict(vars(self))
 
 
-@dataclass(frozen=True, slots=True)
 class NamedCallEntry(_Entry):
     """The arguments of `RouterServer.add_named_call`, less the name."""
 
@@ -54,7 +52,6 @@ class NamedCallEntry(_Entry):
     kwargs: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class PeriodicStreamEntry(_Entry):
     """The arguments of `RouterServer.add_stream`, less the name."""
 
@@ -68,14 +65,12 @@ class PeriodicStreamEntry(_Entry):
     on_demand: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class ObservedPropertyEntry(_Entry):
     """The arguments of `RouterServer.observe`, less the property, which is the entry's name: `laser.power`."""
 
     frequency_hz: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class SecurityEntry(_Entry):
     """The arguments of `RouterServer` that say who may come in."""
 
@@ -83,8 +78,7 @@ class SecurityEntry(_Entry):
     clients: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class ServerConfig:
+class ServerConfig(Frozen):
     """Everything that a configuration asks for.
 
     Attributes:
@@ -94,10 +88,10 @@ class ServerConfig:
         security: who may come in, where the arguments do not say so.
     """
 
-    named_calls: dict[str, NamedCallEntry] = field(default_factory=dict)
-    periodic_streams: dict[str, PeriodicStreamEntry] = field(default_factory=dict)
-    observed_properties: dict[str, ObservedPropertyEntry] = field(default_factory=dict)
-    security: SecurityEntry = field(default_factory=SecurityEntry)
+    named_calls: Mapping[str, NamedCallEntry] = MappingProxyType({})
+    periodic_streams: Mapping[str, PeriodicStreamEntry] = MappingProxyType({})
+    observed_properties: Mapping[str, ObservedPropertyEntry] = MappingProxyType({})
+    security: SecurityEntry = SecurityEntry()
 
     @classmethod
     def read(cls, data: Mapping[str, Any] | None) -> ServerConfig:

@@ -23,7 +23,6 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -31,6 +30,7 @@ import zmq
 from zmq.utils import z85
 
 from one_liner.errors import ConfigurationError
+from one_liner.frozen import Frozen
 from one_liner.rpc.permission import Permission
 
 KEYS_VARIABLE: Final = "ONE_LINER_KEYS"
@@ -48,8 +48,7 @@ _MAX_FILE_BYTES = 1 << 20
 _log = logging.getLogger("one_liner.keys")
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPair:
+class KeyPair(Frozen):
     """Both parts of a key.
 
     Attributes:
@@ -58,7 +57,7 @@ class KeyPair:
     """
 
     public: str
-    secret: str = field(repr=False)
+    secret: str
 
     def __post_init__(self) -> None:
         """Check that the parts belong together.
@@ -73,6 +72,9 @@ class KeyPair:
             raise ConfigurationError(
                 f"the public and the secret key {'are swapped' if swapped else 'do not belong together'}"
             )
+
+    def __repr__(self) -> str:
+        return f"KeyPair(public={self.public!r})"
 
     @classmethod
     def new(cls) -> KeyPair:

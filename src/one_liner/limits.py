@@ -6,13 +6,11 @@ gets a `LimitError`, and everybody else is served as before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-
 from one_liner.errors import ConfigurationError
+from one_liner.frozen import Frozen
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Frozen):
     """What protects this side. Give the same object to a server or a client, or one of your own: `limits=Limits(…)`.
 
     Attributes:
@@ -50,11 +48,10 @@ class Limits:
         Raises:
             ConfigurationError: naming the first that cannot be.
         """
-        for field in fields(self):
-            value = getattr(self, field.name)
-            kinds = int | float if field.name == "ignored_s" else int
+        for name, value in vars(self).items():
+            kinds = int | float if name == "ignored_s" else int
             if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < float("inf"):
-                raise ConfigurationError(f"limits: {field.name} is a number above 0, not {value!r}")
+                raise ConfigurationError(f"limits: {name} is a number above 0, not {value!r}")
 
 
 DEFAULT_LIMITS = Limits()

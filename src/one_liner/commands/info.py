@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, NamedTuple
 
 from one_liner.commands.state import JobState
 from one_liner.errors import ConfigurationError, JobCancelledError, MalformedError, OneLinerError
+from one_liner.frozen import Frozen
 from one_liner.wire.faults import error_of
 
 MAX_MESSAGE = 1000
@@ -65,8 +65,7 @@ def _check_message(message: Any) -> str:
     return message[:MAX_MESSAGE]
 
 
-@dataclass(frozen=True, slots=True)
-class JobInfo:
+class JobInfo(Frozen):
     """One job, at the instant of asking.
 
     Attributes:
@@ -103,8 +102,7 @@ class JobInfo:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
-        data = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**data, "state": self.state.value, "progress": self.progress._asdict()}
+        return {**vars(self), "state": self.state.value, "progress": self.progress._asdict()}
 
     @classmethod
     def from_dict(cls, data: Any, route: str = "") -> JobInfo:
@@ -118,7 +116,7 @@ class JobInfo:
             MalformedError: it is something else.
         """
         try:
-            known = {field.name: data[field.name] for field in fields(cls)}
+            known = {name: data[name] for name in cls.field_names()}
             progress = known["progress"]
             known["progress"] = Progress(progress["fraction"], str(progress["message"]), progress["data"])
             known["state"] = JobState(known["state"])

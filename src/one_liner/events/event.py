@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any, Final
 
 from one_liner.errors import ConfigurationError, MalformedError
+from one_liner.frozen import Frozen
 from one_liner.streams.configuration import OWN
 
 
@@ -45,8 +45,7 @@ class Topic(StrEnum):
             raise ConfigurationError(f"there is no topic {word!r}; there are {', '.join(cls)}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Frozen):
     """One thing that happened.
 
     Attributes:

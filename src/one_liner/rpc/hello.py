@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from socket import gethostname
-from typing import Any
+from typing import Any, Final
 
 from one_liner.errors import MalformedError
+from one_liner.frozen import Frozen
 
 _LONGEST_PORT = 200
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-_LATER = {"down", "reports"}  # Servers of before do not say these.
+_LATER: Final[dict[str, Any]] = {"down": {}, "reports": False}  # Servers of before do not say these.
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(Frozen):
     """Who answers.
 
     Attributes:
@@ -40,12 +39,12 @@ class Hello:
     machine: str
     broadcast_port: int | str
     revision: int
-    down: dict[str, str] = field(default_factory=dict)
+    down: dict[str, str]
     reports: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for the wire."""
-        return asdict(self)
+        return dict(vars(self))
 
     @classmethod
     def from_dict(cls, data: Any) -> Hello:
@@ -54,12 +53,12 @@ class Hello:
         Raises:
             MalformedError: it is something else. Fields that a later version adds are passed over.
         """
-        if type(data) is not dict or not data.keys() >= set(cls.__slots__) - _LATER:
+        if type(data) is not dict or not data.keys() >= set(cls.field_names()) - _LATER.keys():
             raise MalformedError("the answer to a heartbeat cannot be read")
-        hello = cls(**{name: data[name] for name in cls.__slots__ if name in data})
+        hello = cls(**{name: data[name] if name in data else _LATER[name] for name in cls.field_names()})
         types: tuple[Any, ...] = (int, str, str, str, int | str, int, dict, bool)
         if (
-            not all(isinstance(getattr(hello, name), kind) for name, kind in zip(cls.__slots__, types, strict=True))
+            not all(isinstance(getattr(hello, name), kind) for name, kind in zip(cls.field_names(), types, strict=True))
             or not all(isinstance(word, str) for pair in hello.down.items() for word in pair)
             or not 0 <= hello.server < 1 << 64
             or not _is_port(hello.broadcast_port)

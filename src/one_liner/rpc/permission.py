@@ -11,12 +11,12 @@ open to everybody with a key: samples are broadcast, and a broadcast cannot be t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from threading import Lock
 from typing import Any, Final
 
 from one_liner.errors import ConfigurationError, RefusedError
+from one_liner.frozen import Frozen
 from one_liner.wire.messages import ROUTE_SEPARATOR, Kind
 
 NESTED: Final = "."
@@ -102,8 +102,7 @@ JOB_WORDS: Final = frozenset({"cancel_job", "pause_job", "resume_job"})
 _ACTS_ON_A_NAME: Final = frozenset((Kind.CALL, Kind.GET, Kind.SET, Kind.CALL_NAMED))
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
+class Permission(Frozen):
     """What one client may do.
 
     Attributes:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from one_liner.errors import MalformedError
+from one_liner.frozen import Frozen
 
 OWN: Final = ":"
 """In front of the names of those streams that a server publishes about itself."""
 GROUPS: Final = {"periodic": "periodic_streams", "manual": "manual_streams", "zmq": "zmq_streams"}
 
 
-@dataclass(frozen=True, slots=True)
-class StreamConfiguration:
+class StreamConfiguration(Frozen):
     """One stream, at the instant of asking.
 
     Attributes:
@@ -63,7 +62,7 @@ class StreamConfiguration:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return asdict(self)
+        return dict(vars(self))
 
     @classmethod
     def from_dict(cls, data: Any) -> StreamConfiguration:
@@ -72,9 +71,8 @@ class StreamConfiguration:
         Raises:
             MalformedError: it is something else.
         """
-        names = {field.name for field in fields(cls)}
         try:
-            return cls(**{name: value for name, value in _dict(data).items() if name in names})
+            return cls(**{name: value for name, value in _dict(data).items() if name in cls.field_names()})
         except TypeError:
             raise MalformedError("the description of a stream cannot be read") from None
 

@@ -8,9 +8,9 @@ late or twice). Neither ledger holds a lock: the owner guards it.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from one_liner.frozen import Frozen
 from one_liner.streams.buffers import SampleBuffer
 
 Origin = bytes | int
@@ -80,8 +80,7 @@ class SourceLedger:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class ReaderStatistics:
+class ReaderStatistics(Frozen):
     """Where the samples of one stream went, as one reader knows it; counted from the first one that arrived.
 
     Attributes:
@@ -126,7 +125,7 @@ class ReaderStatistics:
         """The same as plain data, with what follows from it."""
         return {
             "expected": self.expected,
-            **asdict(self),
+            **vars(self),
             "accounted": self.accounted,
             "unknown_tail": self.unknown_tail,
         }

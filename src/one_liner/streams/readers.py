@@ -7,7 +7,6 @@ follows the ledger of a server, its clients say so with every heartbeat, and the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +17,7 @@ from one_liner.streams.ledger import ReaderStatistics
 MAX_STREAMS: Final = 1000
 _MAX_NAME: Final = 1000
 _MAX_COUNT: Final = 1 << 63
-_COUNTERS: Final = tuple(field.name for field in fields(ReaderStatistics))
+_COUNTERS: Final = ReaderStatistics.field_names()
 
 
 class _Report(NamedTuple):

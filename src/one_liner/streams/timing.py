@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Final
+
+from one_liner.frozen import Frozen
 
 WINDOW_TICKS: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class TimingSummary:
+class TimingSummary(Frozen):
     """The last ticks of a source, in numbers; None where too few have run to know.
 
     Attributes:
@@ -35,7 +35,7 @@ class TimingSummary:
 
     def as_dict(self) -> dict[str, float | None]:
         """The same as plain data."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 class Timing:

@@ -8,19 +8,18 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from one_liner.errors import ConfigurationError
+from one_liner.frozen import Frozen
 
 PROTOCOLS: Final = ("tcp", "ipc", "inproc")
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "*", "::1", "")
 _MAX_IPC_PATH_BYTES = 107  # sun_path of Linux, less its NUL; macOS has four bytes fewer and says so itself.
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Frozen):
     """An address that ZeroMQ can bind or connect.
 
     Attributes:

@@ -31,7 +31,6 @@ import contextlib
 import logging
 import socket as system_socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from threading import Lock, Thread
 from typing import Final
 
@@ -39,6 +38,7 @@ import zmq
 from zmq.utils import z85
 
 from one_liner.errors import ConfigurationError
+from one_liner.frozen import Frozen
 from one_liner.keys import KeyPair
 from one_liner.rpc.permission import AllowList, Permission
 from one_liner.transport.sockets import Context, Doorbell, Socket, open_socket
@@ -63,8 +63,7 @@ _MAX_TOLD: Final = 1000
 _log = logging.getLogger("one_liner.transport.security")
 
 
-@dataclass(frozen=True, slots=True)
-class ClientCurve:
+class ClientCurve(Frozen):
     """For sockets that connect to a secured server.
 
     Attributes:
@@ -87,8 +86,7 @@ class ClientCurve:
         socket.setsockopt(zmq.CURVE_SERVERKEY, self.server_key.encode())
 
 
-@dataclass(frozen=True, slots=True)
-class ServerCurve:
+class ServerCurve(Frozen):
     """For sockets that a secured server binds.
 
     Attributes:

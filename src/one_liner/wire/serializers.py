@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from one_liner.errors import ConfigurationError, MalformedError, NotCarriableError
+from one_liner.frozen import Frozen
 from one_liner.wire.codec import Codec
 from one_liner.wire.extensions import Buffer
 from one_liner.wire.messages import Encoding, SampleMessage
@@ -18,8 +18,7 @@ Loads = Callable[[Any], Any]
 SerializerWord = str | None | Dumps | tuple[Dumps, Loads]
 
 
-@dataclass(frozen=True, slots=True)
-class Serializer:
+class Serializer(Frozen):
     """What a stream's values are written with.
 
     Attributes:
@@ -29,8 +28,14 @@ class Serializer:
     """
 
     encoding: Encoding
-    encode: Callable[[Any], tuple[Buffer, Sequence[Buffer]]] = field(compare=False)
+    encode: Callable[[Any], tuple[Buffer, Sequence[Buffer]]]
     dumps: Dumps | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Serializer) and (self.encoding, self.dumps) == (other.encoding, other.dumps)
+
+    def __hash__(self) -> int:
+        return hash((self.encoding, self.dumps))
 
 
 def serializer_of(word: Any, codec: Codec, *, allow_pickle: bool) -> Serializer:

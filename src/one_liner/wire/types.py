@@ -8,9 +8,7 @@ module is loaded already.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
-import inspect
 import sys
 import threading
 from collections import Counter, OrderedDict, defaultdict
@@ -19,6 +17,7 @@ from types import ModuleType, NoneType
 from typing import Any, TypeVar, cast, overload
 
 from one_liner.errors import ConfigurationError
+from one_liner.frozen import Frozen
 from one_liner.wire import scalars
 
 T = TypeVar("T")
@@ -42,8 +41,7 @@ class Refusal(Exception):
         self.too_deep = too_deep
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(Frozen):
     """How one class travels.
 
     Attributes:
@@ -165,7 +163,7 @@ def _examine(
         return Registration(cls, name)
     if hasattr(cls, "model_fields") and hasattr(cls, "model_validate"):
         return _examine_model(cls, name)
-    if dataclasses.is_dataclass(cls):
+    if hasattr(cls, "__dataclass_fields__"):
         return _examine_dataclass(cls, name)
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         fields = cls._fields
@@ -182,6 +180,8 @@ def _examine(
 
 
 def _examine_dataclass(cls: Any, name: str) -> Registration:
+    import dataclasses  # Loaded already, by whoever made one.
+
     fields = dataclasses.fields(cls)
     names = [field.name for field in fields]
     later = [field.name for field in fields if not field.init]
@@ -203,6 +203,8 @@ def _examine_dataclass(cls: Any, name: str) -> Registration:
 def _examine_model(cls: Any, name: str) -> Registration:
     if getattr(cls, "__pydantic_root_model__", False):
         return Registration(cls, name, lambda value: value.root, cls.model_validate)
+    import inspect  # Likewise.
+
     by_name = "by_name" in inspect.signature(cls.model_validate).parameters  # since pydantic 2.11
 
     def dump(value: Any) -> dict[str, Any]:
@@ -232,8 +234,7 @@ def _fields_in(content: Any) -> dict[str, Any]:
 # --- enumerations ----------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class EnumValue:
+class EnumValue(Frozen):
     """A member of an enumeration whose class this process has not loaded.
 
     Equals the member that it stands for, wherever that is known, and can be sent on. Register the class with
