@@ -33,7 +33,7 @@ import pytest
 
 from fuzz.sameness import same
 from one_liner.errors import ConfigurationError, MalformedError, MissingExtraError, NotCarriableError
-from one_liner.wire import arrays, extensions, nesting, scalars
+from one_liner.wire import arrays, extensions, library, nesting
 from one_liner.wire import reader as reader_module
 from one_liner.wire import types as wire_types
 from one_liner.wire import writer as writer_module
@@ -202,7 +202,7 @@ def test_a_zone_that_is_unknown_here_keeps_the_instant(monkeypatch):
     def not_found(key: str) -> None:
         raise zoneinfo.ZoneInfoNotFoundError(key)
 
-    monkeypatch.setattr("one_liner.wire.scalars.zoneinfo.ZoneInfo", not_found)
+    monkeypatch.setattr("zoneinfo.ZoneInfo", not_found)
     arrived = CODEC.decode(body)
     assert arrived == moment
     assert arrived.tzname() == "Europe/Zurich"
@@ -229,7 +229,7 @@ def test_kinds_that_arrive_as_something_plainer():
     ],
 )
 def test_a_concrete_path_of_the_other_system_arrives_pure(there, here):
-    content = bytes((scalars._PATHS.index(there),)) + b"x"
+    content = bytes((library._PATHS.index(there),)) + b"x"
     assert type(CODEC.decode(ext(33, content))) is here
 
 

@@ -173,6 +173,15 @@ def _load(load: Callable[[bytes], Any]) -> _Decoder:
     return lambda reader, content: load(content)
 
 
+def _load_of_library(code: int) -> _Decoder:
+    def load(reader: Reader, content: bytes) -> Any:
+        from one_liner.wire import library
+
+        return library.LOADERS[code](content)
+
+    return load
+
+
 def _load_from(kind: type, make: Callable[[Any], Any]) -> _Decoder:
     return lambda reader, content: make(reader.unpack_as(kind, content))
 
@@ -256,6 +265,7 @@ _DECODERS: dict[int, _Decoder] = {
     BYTEARRAY_OUT: _load_bytearray,
     SLICE: _load_slice,
     **{code: _load(load) for code, load in scalars.LOADERS.items()},
+    **{code: _load_of_library(code) for code in scalars.LIBRARY_CODES},
     ENUM: _load_enum,
     REGISTERED: _load_registered,
     PICKLE: _load_pickle,

@@ -1,24 +1,18 @@
 """Single values of the standard library that msgpack does not know, each as a few bytes.
 
-Here lives what turns one datetime, Decimal, UUID, path … into the content of its extension type and back; the table
-in `one_liner.wire.extensions` says how each looks. Containers, arrays and registered classes live elsewhere. Numbers
-are big-endian. The loaders are given bytes by strangers: they may raise any ordinary exception, which the codec turns
-into a `MalformedError`, but they take neither memory nor time beyond the size of what they are given.
+Here lives what turns one complex number, datetime … into the content of its extension type and back; the table in
+`one_liner.wire.extensions` says how each looks. Those whose modules hardly any program loads live in
+`one_liner.wire.library`, which is imported with the first of them; containers, arrays and registered classes elsewhere.
+Numbers are big-endian. The loaders are given bytes by strangers: they may raise any ordinary exception, which the codec
+turns into a `MalformedError`, but they take neither memory nor time beyond the size of what they are given.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import ipaddress
-import os
-import pathlib
 import re
 import struct
-import uuid
-import zoneinfo
 from collections.abc import Callable
-from decimal import Decimal
-from fractions import Fraction
 from types import EllipsisType
 from typing import Any
 
@@ -38,7 +32,7 @@ _LENGTH = struct.Struct(">H")
 _FOLD = 1 << 31
 _UNKNOWN_OFFSET = -(1 << 63)
 # What a key of the time zone database looks like; anything else never reaches the file system.
-_ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]{1,40}(/[A-Za-z0-9_+-]{1,40}){0,3}")
+_ZONE_KEY = r"[A-Za-z0-9_+-]{1,40}(/[A-Za-z0-9_+-]{1,40}){0,3}"
 
 
 def _dump_int(value: int) -> bytes:
@@ -49,7 +43,8 @@ def _load_int(data: bytes) -> int:
     return int.from_bytes(data, "big", signed=True)
 
 
-def _dump_ints(*values: int) -> bytes:
+def dump_ints(*values: int) -> bytes:
+    """Integers, each behind its length."""
     parts: list[bytes] = []
     for value in values:
         content = _dump_int(value)
@@ -59,7 +54,8 @@ def _dump_ints(*values: int) -> bytes:
     return b"".join(parts)
 
 
-def _load_ints(data: bytes, count: int) -> list[int]:
+def load_ints(data: bytes, count: int) -> list[int]:
+    """Read them back."""
     values, position = [], 0
     for _ in range(count):
         (size,) = _LENGTH.unpack_from(data, position)
@@ -82,28 +78,12 @@ def _load_complex(data: bytes) -> complex:
     return complex(*_COMPLEX.unpack(data))
 
 
-def _dump_decimal(value: Decimal) -> bytes:
-    return str(value).encode("ascii")
-
-
-def _load_decimal(data: bytes) -> Decimal:
-    return Decimal(data.decode("ascii"))
-
-
-def _dump_fraction(value: Fraction) -> bytes:
-    return _dump_ints(value.numerator, value.denominator)
-
-
-def _load_fraction(data: bytes) -> Fraction:
-    return Fraction(*_load_ints(data, 2))
-
-
 def _dump_range(value: range) -> bytes:
-    return _dump_ints(value.start, value.stop, value.step)
+    return dump_ints(value.start, value.stop, value.step)
 
 
 def _load_range(data: bytes) -> range:
-    return range(*_load_ints(data, 3))
+    return range(*load_ints(data, 3))
 
 
 def _dump_ellipsis(value: EllipsisType) -> bytes:
@@ -126,17 +106,18 @@ def _dump_zone(zone: dt.tzinfo | None, offset: dt.timedelta | None) -> bytes:
     """
     if zone is None:
         return b""
-    microseconds = _UNKNOWN_OFFSET if offset is None else offset // _MICROSECOND
+    if type(zone) is dt.timezone:
+        fixed, name = zone.utcoffset(None), zone.tzname(None)
+        shown = "" if name == dt.timezone(fixed).tzname(None) else name
+        return b"F" + _OFFSET.pack(fixed // _MICROSECOND) + shown.encode("utf-8", "surrogatepass")
+    import zoneinfo  # Costs two milliseconds, and most zones are UTC.
+
     if type(zone) is zoneinfo.ZoneInfo and zone.key is not None:
+        microseconds = _UNKNOWN_OFFSET if offset is None else offset // _MICROSECOND
         return b"Z" + _OFFSET.pack(microseconds) + zone.key.encode()
     if offset is None:
         raise ValueError(f"its time zone {type(zone).__qualname__} has no fixed offset and no name")
-    name = ""
-    if type(zone) is dt.timezone:
-        name = zone.tzname(None)
-        if name == dt.timezone(offset).tzname(None):
-            name = ""
-    return b"F" + _OFFSET.pack(microseconds) + name.encode("utf-8", "surrogatepass")
+    return b"F" + _OFFSET.pack(offset // _MICROSECOND)
 
 
 def _load_zone(data: bytes) -> dt.tzinfo | None:
@@ -146,8 +127,10 @@ def _load_zone(data: bytes) -> dt.tzinfo | None:
     if kind == b"F":
         offset = dt.timedelta(microseconds=microseconds)
         return dt.timezone(offset, text) if text else dt.timezone(offset)
-    if kind != b"Z" or not _ZONE_KEY.fullmatch(text):
+    if kind != b"Z" or not re.fullmatch(_ZONE_KEY, text):
         raise ValueError("no time zone")
+    import zoneinfo
+
     try:
         return zoneinfo.ZoneInfo(text)
     except (zoneinfo.ZoneInfoNotFoundError, OSError):
@@ -157,7 +140,8 @@ def _load_zone(data: bytes) -> dt.tzinfo | None:
         return dt.timezone(dt.timedelta(microseconds=microseconds), text)
 
 
-def _dump_timezone(value: dt.tzinfo) -> bytes:
+def dump_timezone(value: dt.tzinfo) -> bytes:
+    """A time zone of its own."""
     return _dump_zone(value, value.utcoffset(None))
 
 
@@ -213,75 +197,18 @@ def _load_timedelta(data: bytes) -> dt.timedelta:
     return dt.timedelta(*_TIMEDELTA.unpack(data))
 
 
-# --- names of things -------------------------------------------------------------------------------------------------
-
-
-def _dump_uuid(value: uuid.UUID) -> bytes:
-    return value.bytes
-
-
-def _load_uuid(data: bytes) -> uuid.UUID:
-    return uuid.UUID(bytes=data)
-
-
-_PATHS: tuple[type[pathlib.PurePath], ...] = (
-    pathlib.PurePosixPath,
-    pathlib.PureWindowsPath,
-    pathlib.PosixPath,
-    pathlib.WindowsPath,
-)
-# A concrete path of the other system can't be made here and arrives as its pure kind.
-_PATHS_HERE: tuple[type[pathlib.PurePath], ...] = (
-    pathlib.PurePosixPath,
-    pathlib.PureWindowsPath,
-    pathlib.PurePosixPath if os.name == "nt" else pathlib.PosixPath,
-    pathlib.WindowsPath if os.name == "nt" else pathlib.PureWindowsPath,
-)
-
-
-def _dump_path(value: pathlib.PurePath) -> bytes:
-    return bytes((_PATHS.index(type(value)),)) + str(value).encode("utf-8", "surrogatepass")
-
-
-def _load_path(data: bytes) -> pathlib.PurePath:
-    return _PATHS_HERE[data[0]](data[1:].decode("utf-8", "surrogatepass"))
-
-
-_ADDRESSES: tuple[Callable[[str], Any], ...] = (
-    ipaddress.IPv4Address,
-    ipaddress.IPv6Address,
-    ipaddress.IPv4Network,
-    ipaddress.IPv6Network,
-    ipaddress.IPv4Interface,
-    ipaddress.IPv6Interface,
-)
-
-
-def _dump_address(value: Any) -> bytes:
-    return bytes((_ADDRESSES.index(type(value)),)) + str(value).encode("utf-8", "surrogatepass")
-
-
-def _load_address(data: bytes) -> Any:
-    return _ADDRESSES[data[0]](data[1:].decode("utf-8", "surrogatepass"))
-
-
 # --- the table -------------------------------------------------------------------------------------------------------
 
 _TABLE: tuple[tuple[int, tuple[Any, ...], Callable[[Any], bytes], Callable[[bytes], Any]], ...] = (
     (16, (int,), _dump_int, _load_int),
     (17, (complex,), _dump_complex, _load_complex),
-    (18, (Decimal,), _dump_decimal, _load_decimal),
-    (19, (Fraction,), _dump_fraction, _load_fraction),
     (20, (range,), _dump_range, _load_range),
     (21, (EllipsisType,), _dump_ellipsis, _load_ellipsis),
     (24, (dt.datetime,), _dump_datetime, _load_datetime),
     (25, (dt.date,), _dump_date, _load_date),
     (26, (dt.time,), _dump_time, _load_time),
     (27, (dt.timedelta,), _dump_timedelta, _load_timedelta),
-    (28, (dt.timezone, zoneinfo.ZoneInfo), _dump_timezone, _load_timezone),
-    (32, (uuid.UUID,), _dump_uuid, _load_uuid),
-    (33, _PATHS, _dump_path, _load_path),
-    (34, _ADDRESSES, _dump_address, _load_address),
+    (28, (dt.timezone,), dump_timezone, _load_timezone),
 )
 DUMPERS: dict[type, tuple[int, Callable[[Any], bytes]]] = {
     cls: (code, dump) for code, classes, dump, _ in _TABLE for cls in classes
@@ -289,3 +216,8 @@ DUMPERS: dict[type, tuple[int, Callable[[Any], bytes]]] = {
 """Under each type its extension code, and what makes the content."""
 LOADERS: dict[int, Callable[[bytes], Any]] = {code: load for code, _, _, load in _TABLE}
 """Under each extension code what makes the value out of the content."""
+
+LIBRARY_MODULES = frozenset(("decimal", "fractions", "ipaddress", "pathlib", "uuid", "zoneinfo"))
+"""Where the classes come from that `one_liner.wire.library` knows."""
+LIBRARY_CODES = (18, 19, 32, 33, 34)
+"""The extension codes of their values; a zone has that of any time zone."""

@@ -21,6 +21,7 @@ from one_liner.frozen import Frozen
 from one_liner.wire import scalars
 
 T = TypeVar("T")
+Dumpers = dict[type, tuple[int, Callable[[Any], bytes]]]
 
 # Python keeps every combination of flags for good once it was made, so a stranger may not make any number of them.
 MAX_FLAG_MEMBERS = 4096
@@ -72,6 +73,15 @@ def registration_of(cls: type) -> Registration | None:
 def registration_named(name: str) -> Registration | None:
     """The registration under this name on the wire, or None."""
     return _by_name.get(name)
+
+
+def library_dumpers(cls: type) -> Dumpers:
+    """What writes the values of `one_liner.wire.library`; nothing when this class cannot be among them."""
+    if cls.__module__.partition(".")[0] not in scalars.LIBRARY_MODULES:
+        return {}
+    from one_liner.wire import library  # Takes six milliseconds, and most programs carry none of its values.
+
+    return library.DUMPERS
 
 
 def name_of(cls: type) -> str:
@@ -134,7 +144,7 @@ def register_type(
         return lambda decorated: register_type(decorated, name=name, encode=encode, decode=decode)
     if not isinstance(cls, type):
         raise ConfigurationError(f"register_type takes a class, not {cls!r}")
-    if cls in _CARRIED:
+    if cls in _CARRIED or cls in library_dumpers(cls):
         raise ConfigurationError(f"<{name_of(cls)}> is carried as it is and can't be registered")
     registration = _examine(cls, f"{cls.__module__}.{cls.__qualname__}" if name is None else name, encode, decode)
     with _lock:

@@ -38,7 +38,7 @@ from one_liner.wire.extensions import (
 from one_liner.wire.nesting import is_deeper, nests
 from one_liner.wire.shown import short
 from one_liner.wire.terms import Terms
-from one_liner.wire.types import EnumValue, Refusal, parts_of_member, registration_of
+from one_liner.wire.types import EnumValue, Refusal, library_dumpers, parts_of_member, registration_of
 
 # First bytes of the msgpack formats for bytes.
 _BIN_8, _BIN_16, _BIN_32 = 0xC4, 0xC5, 0xC6
@@ -298,7 +298,8 @@ def _encoder_of(kind: type) -> _Encoder | None:
     module = kind.__module__
     if module == "numpy" or module.startswith("numpy."):
         return _learn_numpy(kind)
-    return None
+    _ENCODERS.update({cls: _scalar(code, dump) for cls, (code, dump) in library_dumpers(kind).items()})
+    return _ENCODERS.get(kind)
 
 
 def _learn_numpy(kind: type) -> _Encoder | None:
