@@ -20,11 +20,17 @@ from one_liner.cli.serve.build import build
 from one_liner.cli.serve.rig import RigFile, SecurityTable
 from one_liner.client import RouterClient
 from one_liner.config import SecurityEntry
+from one_liner.credentials import CLIENTS_VARIABLE, KEYS_VARIABLE, SERVER_KEY_VARIABLE
 from one_liner.errors import ConfigurationError
 from tests.conftest import poll_until
 
 DEADLINE_S = 20
-VARIABLES = ("ONE_LINER_SERVER", keys.KEYS_VARIABLE, keys.SERVER_KEY_VARIABLE, keys.CLIENTS_VARIABLE)
+VARIABLES = (
+    "ONE_LINER_SERVER",
+    KEYS_VARIABLE,
+    SERVER_KEY_VARIABLE,
+    CLIENTS_VARIABLE,
+)
 COMMAND = [sys.executable, "-m", "one_liner.cli"]
 ENVIRONMENT = {**{k: v for k, v in os.environ.items() if k not in VARIABLES}, "PYTHONUTF8": "1"}
 NOT_ON_WINDOWS = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes of files")
@@ -315,8 +321,8 @@ def test_a_call_with_keys(rig: Rig) -> None:
 
 def test_keys_from_the_environment(rig: Rig) -> None:
     environment = {
-        keys.KEYS_VARIABLE: str(rig.folder / "viewer.key"),
-        keys.SERVER_KEY_VARIABLE: keys.read_public(rig.folder / "server.pub"),
+        KEYS_VARIABLE: str(rig.folder / "viewer.key"),
+        SERVER_KEY_VARIABLE: keys.read_public(rig.folder / "server.pub"),
     }
     code, out, err = rig.run(None, "ls", "laser", **environment)
     assert (code, err) == (0, "")
@@ -364,7 +370,7 @@ def test_every_role_may_look(rig: Rig, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_the_demo_is_open_whatever_keys_there_are(rig: Rig) -> None:
-    environment = ENVIRONMENT | {keys.KEYS_VARIABLE: str(rig.folder / "anna.key")}
+    environment = ENVIRONMENT | {KEYS_VARIABLE: str(rig.folder / "anna.key")}
     command = [*COMMAND, "demo", "--seconds", "3"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=DEADLINE_S, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr

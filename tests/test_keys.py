@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from one_liner import keys
+from one_liner import credentials, keys
 from one_liner.errors import ConfigurationError
 from one_liner.keys import KeyPair
 from one_liner.rpc.permission import Permission, Role
@@ -315,13 +315,13 @@ def test_a_bad_file_of_clients_is_named_with_the_reason(tmp_path: Path, content:
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in (keys.KEYS_VARIABLE, keys.SERVER_KEY_VARIABLE, keys.CLIENTS_VARIABLE):
+    for variable in (credentials.KEYS_VARIABLE, credentials.SERVER_KEY_VARIABLE, credentials.CLIENTS_VARIABLE):
         monkeypatch.delenv(variable, raising=False)
 
 
 def test_nothing_said_is_an_open_server() -> None:
-    assert keys.for_server("tcp", None, None) is None
-    assert keys.for_client("tcp", None, None) is None
+    assert credentials.for_server("tcp", None, None) is None
+    assert credentials.for_client("tcp", None, None) is None
 
 
 def test_the_environment_says_what_the_script_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,34 +329,34 @@ def test_the_environment_says_what_the_script_does_not(tmp_path: Path, monkeypat
     clients = tmp_path / "clients.toml"
     keys.allow(clients, public_file, "read")
     pair = keys.read_pair(secret_file)
-    monkeypatch.setenv(keys.KEYS_VARIABLE, str(secret_file))
-    monkeypatch.setenv(keys.SERVER_KEY_VARIABLE, str(public_file))
-    monkeypatch.setenv(keys.CLIENTS_VARIABLE, str(clients))
-    assert keys.for_server("tcp", None, None) == (pair, {pair.public: Permission(Role.READ)})
-    assert keys.for_client("ipc", None, None) == (pair, pair.public)
-    assert keys.for_server("tcp", _OTHER, {}) == (_OTHER, {})
-    assert keys.for_client("tcp", _OTHER, _OTHER.public) == (_OTHER, _OTHER.public)
-    assert keys.for_server("inproc", None, None) is None
-    assert keys.for_client("inproc", None, None) is None
-    monkeypatch.setenv(keys.KEYS_VARIABLE, "")
-    assert keys.for_server("tcp", None, None) is None
+    monkeypatch.setenv(credentials.KEYS_VARIABLE, str(secret_file))
+    monkeypatch.setenv(credentials.SERVER_KEY_VARIABLE, str(public_file))
+    monkeypatch.setenv(credentials.CLIENTS_VARIABLE, str(clients))
+    assert credentials.for_server("tcp", None, None) == (pair, {pair.public: Permission(Role.READ)})
+    assert credentials.for_client("ipc", None, None) == (pair, pair.public)
+    assert credentials.for_server("tcp", _OTHER, {}) == (_OTHER, {})
+    assert credentials.for_client("tcp", _OTHER, _OTHER.public) == (_OTHER, _OTHER.public)
+    assert credentials.for_server("inproc", None, None) is None
+    assert credentials.for_client("inproc", None, None) is None
+    monkeypatch.setenv(credentials.KEYS_VARIABLE, "")
+    assert credentials.for_server("tcp", None, None) is None
 
 
 def test_half_of_what_is_needed_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="give it keys=… as well"):
-        keys.for_server("tcp", None, {})
+        credentials.for_server("tcp", None, {})
     with pytest.raises(ConfigurationError, match="need the public key of the server, too"):
-        keys.for_client("tcp", _OTHER, None)
+        credentials.for_client("tcp", _OTHER, None)
     with pytest.raises(ConfigurationError, match="needs keys of our own, too"):
-        keys.for_client("tcp", None, _OTHER.public)
+        credentials.for_client("tcp", None, _OTHER.public)
     with pytest.raises(ConfigurationError, match="inproc cannot be secured"):
-        keys.for_server("inproc", _OTHER, None)
+        credentials.for_server("inproc", _OTHER, None)
     with pytest.raises(ConfigurationError, match="inproc cannot be secured"):
-        keys.for_client("inproc", None, _OTHER.public)
+        credentials.for_client("inproc", None, _OTHER.public)
 
 
 def test_a_server_uses_its_own_keys_for_the_next_one() -> None:
     own = KeyPair.new()
-    assert keys.together(None, _OTHER.public, own) == (own, _OTHER.public)
-    assert keys.together(_OTHER, _OTHER.public, own) == (_OTHER, _OTHER.public)
-    assert keys.together(None, None, own) is None
+    assert credentials.together(None, _OTHER.public, own) == (own, _OTHER.public)
+    assert credentials.together(_OTHER, _OTHER.public, own) == (_OTHER, _OTHER.public)
+    assert credentials.together(None, None, own) is None

@@ -13,6 +13,7 @@ import pytest
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
+from one_liner import credentials
 from one_liner import keys as key_files
 from one_liner.client import RouterClient
 from one_liner.errors import (
@@ -60,7 +61,7 @@ class Stage:
 def _knock_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link_module, "KNOCK_S", 0.2)
     monkeypatch.setattr(intake_module, "KNOCK_S", 0.2)
-    for variable in (key_files.KEYS_VARIABLE, key_files.SERVER_KEY_VARIABLE, key_files.CLIENTS_VARIABLE):
+    for variable in (credentials.KEYS_VARIABLE, credentials.SERVER_KEY_VARIABLE, credentials.CLIENTS_VARIABLE):
         monkeypatch.delenv(variable, raising=False)
 
 
@@ -232,7 +233,7 @@ def test_one_who_may_not_come_in_is_logged_once(
     _is(client, "refused")
     refusals = client._link.refusals
     poll_until(lambda: client._link.refusals > refusals + 1)
-    said = [r for r in caplog.records if r.name == "one_liner.transport.security"]
+    said = [r for r in caplog.records if r.name == "one_liner.transport.guard"]
     assert len(said) == 1
     assert STRANGER.public in said[0].getMessage()
 
@@ -605,11 +606,11 @@ def test_keys_come_from_files_configuration_and_environment(
     configured = serve(config={"security": {"keys": str(server_file), "clients": str(clients)}})
     assert connect(configured, anna_file, str(server_public)).get("stage", "position") == 0.0
 
-    monkeypatch.setenv(key_files.KEYS_VARIABLE, str(server_file))
-    monkeypatch.setenv(key_files.CLIENTS_VARIABLE, str(clients))
+    monkeypatch.setenv(credentials.KEYS_VARIABLE, str(server_file))
+    monkeypatch.setenv(credentials.CLIENTS_VARIABLE, str(clients))
     server = serve()
-    monkeypatch.setenv(key_files.KEYS_VARIABLE, str(anna_file))
-    monkeypatch.setenv(key_files.SERVER_KEY_VARIABLE, str(server_public))
+    monkeypatch.setenv(credentials.KEYS_VARIABLE, str(anna_file))
+    monkeypatch.setenv(credentials.SERVER_KEY_VARIABLE, str(server_public))
     assert connect(server).get("stage", "position") == 0.0
 
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from threading import Semaphore
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from one_liner.client import IfBusy, RouterClient, default_name
 from one_liner.clock import SYSTEM_CLOCK
@@ -24,7 +24,6 @@ from one_liner.config import check_arguments, check_timeout
 from one_liner.errors import ClosedError, ConfigurationError, OneLinerError, UnknownStreamError
 from one_liner.events.event import Event, Topic
 from one_liner.events.hub import route_of
-from one_liner.keys import KeySource
 from one_liner.limits import Limits
 from one_liner.rpc.description import (
     DefaultRepr,
@@ -41,6 +40,9 @@ from one_liner.streams.ledger import ReaderStatistics
 from one_liner.streams.sample import Sample
 from one_liner.transport.sockets import Context
 from one_liner.wire.messages import Kind
+
+if TYPE_CHECKING:
+    from one_liner.keys import KeySource
 
 __all__ = [
     "AsyncJob",

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from threading import Event as Flag
 from threading import Lock
 from types import TracebackType
@@ -23,6 +21,7 @@ from one_liner.commands.follower import JobFollower, source_of
 from one_liner.commands.handle import JobHandle
 from one_liner.commands.info import JobInfo
 from one_liner.config import check_arguments, check_if_busy, check_interval, check_timeout
+from one_liner.credentials import for_client
 from one_liner.errors import (
     ClosedError,
     ConfigurationError,
@@ -40,11 +39,10 @@ from one_liner.events.hub import EventHub, Feed, route_of
 from one_liner.events.inbox import Inbox, check_last
 from one_liner.events.listening import EventStream, calling
 from one_liner.events.selection import Selection
-from one_liner.keys import KeySource, for_client
 from one_liner.limits import Limits, check_limits
 from one_liner.rpc.client import RpcClient
 from one_liner.rpc.held import HeldLease
-from one_liner.rpc.hello import Hello, random_id
+from one_liner.rpc.hello import Hello, random_id, this_host
 from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link, State
 from one_liner.streams.buffers import DEFAULT_MAX_BYTES, DEFAULT_MAX_SAMPLES, make_buffer
 from one_liner.streams.configuration import StreamConfigurations
@@ -63,6 +61,7 @@ from one_liner.wire.messages import ROUTE_SEPARATOR, Kind
 from one_liner.wire.serializers import Loads
 
 if TYPE_CHECKING:
+    from one_liner.keys import KeySource
     from one_liner.rpc.description import ObjectDescription, ServerDescription
 
 T = TypeVar("T")
@@ -960,7 +959,7 @@ def _ignore(_: OneLinerError) -> None:
 def default_name() -> str:
     """Who we are, for people at the other end: user, host and script."""
     user = next((os.environ[name] for name in ("LOGNAME", "USER", "USERNAME") if os.environ.get(name)), "somebody")
-    return f"{user}@{socket.gethostname()}:{Path(sys.argv[0]).name or 'python'}"
+    return f"{user}@{this_host()}:{os.path.basename(sys.argv[0].rstrip(os.sep)) or 'python'}"
 
 
 def _text(name: Any) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Event as Flag
@@ -23,6 +22,7 @@ from one_liner.commands.desk import CommandDesk
 from one_liner.commands.info import JobInfo
 from one_liner.commands.words import job_words
 from one_liner.config import ServerConfig, check_arguments, check_instant, check_interval
+from one_liner.credentials import for_server, together
 from one_liner.errors import (
     ClosedError,
     ConfigurationError,
@@ -38,15 +38,13 @@ from one_liner.events.listening import calling
 from one_liner.events.observer import Observation, Observer, observation_name
 from one_liner.events.selection import Selection
 from one_liner.events.words import event_words
-from one_liner.keys import ClientsSource, KeySource, for_server, read_public, together
 from one_liner.limits import Limits, check_limits
 from one_liner.rpc.dispatch import Dispatcher
 from one_liner.rpc.exposure import Exposure
-from one_liner.rpc.hello import Hello, random_id, this_machine
+from one_liner.rpc.hello import Hello, random_id, this_host, this_machine
 from one_liner.rpc.lease import Leases
 from one_liner.rpc.named import NamedCalls
 from one_liner.rpc.naming import check_members, check_name
-from one_liner.rpc.permission import Permission
 from one_liner.rpc.rules import RuleBook
 from one_liner.rpc.server import RpcServer
 from one_liner.rpc.sessions import Sessions
@@ -60,7 +58,7 @@ from one_liner.streams.sources import AttributeSource, FunctionSource, Source, r
 from one_liner.streams.ticker import Tickers
 from one_liner.transport.endpoints import Endpoint, port_of
 from one_liner.transport.fanout import Fanout, Publisher
-from one_liner.transport.security import ClientCurve, Guard
+from one_liner.transport.security import ClientCurve
 from one_liner.transport.sockets import Context, closing_on_error, default_context
 from one_liner.version import __version__
 from one_liner.wire.codec import Codec
@@ -76,7 +74,10 @@ from one_liner.wire.messages import (
 from one_liner.wire.serializers import serializer_of
 
 if TYPE_CHECKING:
+    from one_liner.keys import ClientsSource, KeyPair, KeySource
     from one_liner.rpc.description import ServerDescription
+    from one_liner.rpc.permission import Permission
+    from one_liner.transport.guard import Guard
 
 Concurrent = Mapping[str, bool | Iterable[str]]
 _CLOSE_JOBS_S = 0.3
@@ -151,7 +152,7 @@ class RouterServer:
             security.clients if clients is None else clients,
         )
         self._limits = check_limits(limits)
-        self.name = name or socket.gethostname()
+        self.name = name or this_host()
         self._heartbeat_s = check_interval("heartbeat_s", heartbeat_s)
         self._switch_interval_s = (
             None if switch_interval_s is None else check_interval("switch_interval_s", switch_interval_s)
@@ -192,7 +193,7 @@ class RouterServer:
             limits=self._limits,
         )
         self._serve_all(instances or {}, concurrent or {})
-        self._guard = None if told is None else Guard(self._context, self._id, *told)
+        self._guard = None if told is None else self._make_guard(*told)
         curve = None if self._guard is None else self._guard.curve
         with closing_on_error(*([] if self._guard is None else [self._guard])):
             self._fanout = Fanout(
@@ -442,7 +443,7 @@ class RouterServer:
         Raises:
             ConfigurationError: this server has no keys, the key is none, or there is no such role.
         """
-        self._guarded().clients.allow(read_public(public_key), Permission.of(role, objects, name))
+        self._guarded().allow(public_key, role, objects, name)
 
     def disallow(self, public_key: str | os.PathLike[str]) -> None:
         """Let a client in no longer. Its requests are refused from now on, and it receives no streams any more.
@@ -453,9 +454,7 @@ class RouterServer:
         Raises:
             ConfigurationError: this server has no keys, the key is none, or it was not allowed.
         """
-        key = read_public(public_key)
-        if not self._guarded().clients.disallow(key):
-            raise ConfigurationError(f"the key {key} was not allowed before")
+        self._guarded().disallow(public_key)
         self._fanout.cut()
 
     def _guarded(self) -> Guard:
@@ -1090,6 +1089,11 @@ class RouterServer:
         self._changed()
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _make_guard(self, keys: KeyPair, clients: Mapping[str, Permission]) -> Guard:
+        from one_liner.transport.guard import Guard  # Only servers with keys need it, and what reads them.
+
+        return Guard(self._context, self._id, keys, clients)
 
     def _curve_for(self, keys: KeySource | None, server_key: str | os.PathLike[str] | None) -> ClientCurve | None:
         """Our keys for another server."""

@@ -104,7 +104,7 @@ def gateway(
 
 def _demo(stack: contextlib.ExitStack) -> str:
     from one_liner.cli.demo.serving import ServingProcess
-    from one_liner.keys import CLIENTS_VARIABLE, KEYS_VARIABLE, SERVER_KEY_VARIABLE
+    from one_liner.credentials import CLIENTS_VARIABLE, KEYS_VARIABLE, SERVER_KEY_VARIABLE
 
     for variable in (KEYS_VARIABLE, SERVER_KEY_VARIABLE, CLIENTS_VARIABLE):
         os.environ.pop(variable, None)  # They are meant for a rig; the demo is open, to this machine only.

@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
-from pathlib import Path
 from typing import Final
 
 from one_liner.errors import ConfigurationError
@@ -56,7 +54,7 @@ class Endpoint(Frozen):
             if protocol == "ipc":
                 import tempfile  # Costs several milliseconds, and is rarely needed.
 
-                interface = str(Path(tempfile.gettempdir()) / interface)
+                interface = os.path.join(tempfile.gettempdir(), interface)
         endpoint = cls(protocol, interface, int(port) if str(port).isdecimal() else port)
         if protocol == "ipc" and len(str(endpoint)) - len("ipc://") > _MAX_IPC_PATH_BYTES:
             raise ConfigurationError(
@@ -79,6 +77,8 @@ class Endpoint(Frozen):
         if host == "localhost":
             host = "127.0.0.1"
         elif "." in host and not host.replace(".", "").isdecimal():
+            import socket  # Costs two milliseconds; most hosts are given by number.
+
             try:
                 host = socket.gethostbyname(host)
             except OSError as error:

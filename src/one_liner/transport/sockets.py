@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import socket as system_socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ import zmq
 from one_liner.errors import ConfigurationError
 from one_liner.limits import DEFAULT_LIMITS
 from one_liner.transport.endpoints import Endpoint, port_of
-from one_liner.transport.tenant import port_in_use
 from one_liner.wire.extensions import Buffer
 
 Socket = zmq.Socket[bytes]
@@ -304,9 +302,15 @@ def closing_on_error(*closable: Any) -> Iterator[None]:
         raise
 
 
+def _in_use(endpoint: Endpoint) -> ConfigurationError:
+    from one_liner.transport.tenant import port_in_use  # To find out by whom takes modules that are not needed else.
+
+    return port_in_use(endpoint)
+
+
 def _bind_error(endpoint: Endpoint, error: zmq.ZMQError) -> ConfigurationError:
     if error.errno in (errno.EADDRINUSE, zmq.EADDRINUSE):
-        return port_in_use(endpoint)
+        return _in_use(endpoint)
     if error.errno in (errno.ENODEV, errno.EADDRNOTAVAIL, zmq.EADDRNOTAVAIL, errno.EINVAL):
         return ConfigurationError(f"{endpoint} cannot be bound: {endpoint.interface!r} is no interface of this machine")
     return ConfigurationError(f"{endpoint} cannot be bound: {error.strerror}")
@@ -317,6 +321,8 @@ def _refuse_living_ipc(endpoint: Endpoint, text: str) -> None:
     path = text.removeprefix("ipc://")
     if path.startswith("@"):
         path = "\0" + path[1:]
+    import socket as system_socket  # Costs two milliseconds, and only ipc needs it.
+
     probe = system_socket.socket(system_socket.AF_UNIX, system_socket.SOCK_STREAM)
     try:
         probe.connect(path)
@@ -324,4 +330,4 @@ def _refuse_living_ipc(endpoint: Endpoint, text: str) -> None:
         return
     finally:
         probe.close()
-    raise port_in_use(endpoint)
+    raise _in_use(endpoint)

@@ -18,8 +18,8 @@ from one_liner.cli.connection import connect
 from one_liner.cli.demo.calls import Answer, Caller
 from one_liner.cli.demo.serving import ServingProcess
 from one_liner.config import check_timeout
+from one_liner.credentials import CLIENTS_VARIABLE, KEYS_VARIABLE, SERVER_KEY_VARIABLE
 from one_liner.errors import MissingExtraError
-from one_liner.keys import CLIENTS_VARIABLE, KEYS_VARIABLE, SERVER_KEY_VARIABLE
 
 _SECONDS_WITHOUT_TERMINAL = 10.0
 _TIMEOUT_S = 5.0

@@ -10,8 +10,9 @@ from typing import Any
 
 from one_liner.cli.serve.imports import load, load_module, what_was_raised
 from one_liner.cli.serve.rig import Mistake, ObjectTable, RigFile, hint
+from one_liner.credentials import KEYS_VARIABLE
 from one_liner.errors import ConfigurationError, OneLinerError, UnknownAttributeError
-from one_liner.keys import KEYS_VARIABLE, read_clients, read_pair, read_public
+from one_liner.keys import read_clients, read_pair, read_public
 from one_liner.server import RouterServer
 
 _KEY_FILES = frozenset(("keys", "server_key"))
