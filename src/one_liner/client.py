@@ -47,9 +47,9 @@ from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link, State
 from one_liner.streams.buffers import DEFAULT_MAX_BYTES, DEFAULT_MAX_SAMPLES, make_buffer
 from one_liner.streams.configuration import StreamConfigurations
 from one_liner.streams.ledger import ReaderStatistics
+from one_liner.streams.names import check_stream_name, is_own
 from one_liner.streams.readers import report_of
 from one_liner.streams.receiver import Receiver
-from one_liner.streams.registry import check_stream_name, is_own
 from one_liner.streams.sample import Sample
 from one_liner.streams.subscription import Storage, Subscription
 from one_liner.transport.endpoints import Endpoint

@@ -50,7 +50,8 @@ from one_liner.rpc.server import RpcServer
 from one_liner.rpc.sessions import Sessions
 from one_liner.rpc.warden import Warden
 from one_liner.streams.bookkeeper import LEDGER, Bookkeeper
-from one_liner.streams.configuration import OWN, StreamConfigurations
+from one_liner.streams.configuration import StreamConfigurations
+from one_liner.streams.names import OWN
 from one_liner.streams.registry import Stream, StreamKind, StreamRegistry
 from one_liner.streams.relay import StreamRelay
 from one_liner.streams.schedule import check_frequency

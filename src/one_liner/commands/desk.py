@@ -48,7 +48,7 @@ MAX_AGE_S: Final = 7 * 86_400.0
 MAX_TOLD_BYTES: Final = 64 * 1024
 """A larger result is not told to everybody with the event; it is there for whoever asks."""
 _CLOSE_ROUND_S = 0.005
-_ID = re.compile(r"[0-9a-f]{8}-[0-9]+")
+_ID: Final = r"[0-9a-f]{8}-[0-9]+"
 _log = logging.getLogger("one_liner.commands.desk")
 
 Ended = Callable[[JobInfo], Any]
@@ -295,7 +295,7 @@ class CommandDesk:
         if steering is not None:
             return steering
         life, _, number = job_id.partition("-")
-        if not _ID.fullmatch(job_id) or (life == self._life and not 0 < int(number) <= count):
+        if not re.fullmatch(_ID, job_id) or (life == self._life and not 0 < int(number) <= count):
             raise UnknownJobError(f"there is no job {job_id!r}", id=job_id)
         if life == self._life:
             raise UnknownJobError(

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from one_liner.errors import ConfigurationError, MalformedError
 from one_liner.frozen import Frozen
-from one_liner.streams.configuration import OWN
+from one_liner.streams.names import OWN
 
 
 class Topic(StrEnum):

@@ -13,7 +13,7 @@ from one_liner.events.event import Topic
 from one_liner.events.values import KnownValues
 from one_liner.rpc.exposure import Exposure
 from one_liner.rpc.target import Target
-from one_liner.streams.configuration import OWN
+from one_liner.streams.names import OWN
 from one_liner.streams.registry import Send, Stream, StreamKind
 from one_liner.streams.sources import AttributeSource
 from one_liner.wire.codec import Codec

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any, Final
 
 from one_liner.errors import UnknownAttributeError
@@ -25,6 +24,8 @@ def unknown_attribute(owner: Any, whole: str, index: int) -> UnknownAttributeErr
 
 def hint(name: str, known: Sequence[str], verb: str) -> str:
     """What might have been meant by a name that is not among the known ones; otherwise what there is."""
+    from difflib import get_close_matches  # For this message only.
+
     close = get_close_matches(name, known) if len(name) <= _MAX_SHOWN else []
     if close:
         return f"did you mean {' or '.join(repr(match) for match in close)}?"

@@ -17,7 +17,7 @@ import zmq
 from one_liner.clock import Clock
 from one_liner.errors import ClosedError
 from one_liner.rpc.sessions import Sessions
-from one_liner.streams.configuration import OWN
+from one_liner.streams.names import OWN
 from one_liner.streams.readers import ReaderReports
 from one_liner.streams.registry import Stream, StreamKind, StreamRegistry
 from one_liner.transport.fanout import Fanout, Publisher

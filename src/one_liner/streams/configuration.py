@@ -8,8 +8,6 @@ from typing import Any, Final
 from one_liner.errors import MalformedError
 from one_liner.frozen import Frozen
 
-OWN: Final = ":"
-"""In front of the names of those streams that a server publishes about itself."""
 GROUPS: Final = {"periodic": "periodic_streams", "manual": "manual_streams", "zmq": "zmq_streams"}
 
 

@@ -22,7 +22,7 @@ from one_liner.clock import Clock
 from one_liner.errors import ConfigurationError, OneLinerError
 from one_liner.rpc.link import Link, State
 from one_liner.streams.intake import Intake
-from one_liner.streams.registry import is_own
+from one_liner.streams.names import is_own
 from one_liner.streams.subscription import Subscription, shifted
 from one_liner.transport.sockets import Context, Doorbell
 from one_liner.wire.codec import Codec

@@ -7,25 +7,24 @@ can account for every sample of a name over the whole life of the server.
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from enum import StrEnum
 from threading import Lock
 from typing import Any, Final, Protocol
 
 from one_liner.clock import Clock
-from one_liner.errors import ConfigurationError, OneLinerError, UnknownStreamError
-from one_liner.streams.configuration import OWN, StreamConfiguration, StreamConfigurations
+from one_liner.errors import OneLinerError, UnknownStreamError
+from one_liner.streams.configuration import StreamConfiguration, StreamConfigurations
 from one_liner.streams.ledger import SourceLedger
+from one_liner.streams.names import OWN, check_stream_name
 from one_liner.streams.sources import Source
 from one_liner.streams.timing import Timing
 from one_liner.wire.codec import Codec
 from one_liner.wire.extensions import Buffer
 from one_liner.wire.faults import fault_of
-from one_liner.wire.messages import ROUTE_SEPARATOR, Kind, SampleMessage, Stamp, renamed, topic_of
+from one_liner.wire.messages import Kind, SampleMessage, Stamp, renamed, topic_of
 from one_liner.wire.serializers import Serializer
 
 _FAILURE: Final = int(Kind.FAILURE)
-MAX_NAME: Final = 200
 _MAX_REMEMBERED: Final = 10_000  # names of removed streams; clients may make them up
 Send = Callable[[list[Buffer]], bool]
 
@@ -339,6 +338,8 @@ class StreamRegistry:
 
     def missing(self, name: str) -> str:
         """That there is no stream of this name, and which one may be meant."""
+        from difflib import get_close_matches  # For this message only.
+
         close = get_close_matches(name, self._streams, 1)
         known = ", ".join(sorted(self._streams)) or "none"
         return f"no stream {name!r}; " + (f"did you mean {close[0]!r}?" if close else f"there are: {known}")
@@ -349,21 +350,3 @@ class StreamRegistry:
                 f"{name!r} is none that can be changed: a server's own runs while somebody listens"
             )
         return UnknownStreamError(self.missing(name))
-
-
-def is_own(name: str) -> bool:
-    """Whether this is a stream that a server, perhaps one behind routers, publishes about itself."""
-    return name.rpartition(ROUTE_SEPARATOR)[2].startswith(OWN)
-
-
-def check_stream_name(name: Any) -> str:
-    """A name that can be a topic.
-
-    Raises:
-        ConfigurationError: empty, not text, or with characters that cannot be printed (a NUL ends a topic).
-    """
-    if not isinstance(name, str) or not name or not name.isprintable() or name.startswith(ROUTE_SEPARATOR):
-        raise ConfigurationError(f"a stream needs a name of printable characters, not {name!r}")
-    if len(name) > MAX_NAME:
-        raise ConfigurationError(f"the name of a stream has at most {MAX_NAME} characters, not {len(name)}")
-    return name
