@@ -14,7 +14,6 @@ from typing import Any, Final
 from one_liner.clock import Clock
 from one_liner.commands.info import JobInfo, error_of_job
 from one_liner.commands.job import Job
-from one_liner.commands.parameter import Shape
 from one_liner.commands.record import JobRecord, Result
 from one_liner.commands.steering import JobCancelled, Steering
 from one_liner.commands.yields import finished
@@ -33,6 +32,7 @@ from one_liner.events.emitter import Emitter
 from one_liner.events.event import Topic
 from one_liner.events.history import History
 from one_liner.limits import Limits
+from one_liner.rpc.calling import shape_of
 from one_liner.rpc.exposure import Exposure
 from one_liner.rpc.sessions import Sessions
 from one_liner.rpc.target import Target
@@ -174,7 +174,7 @@ class CommandDesk:
         if function is not None:
             if not callable(function):
                 raise BadArgumentsError(f"{target.where} cannot be called, and so not run")
-            Shape.of(function).check(target.where, args, kwargs)
+            shape_of(function).check(target.where, args, kwargs)
         act = partial(self._call, target, client, args, kwargs)
         record = self._record(target.where, client, who, timeout_s, dies_with_client=on_death == "cancel")
         return self._accept(record, act, target, on_done)
@@ -194,7 +194,7 @@ class CommandDesk:
         arguments, by_name = check_arguments(name, args, kwargs)
         if not callable(func):
             raise ConfigurationError(f"job {name!r} needs a function, not {func!r}")
-        shape = Shape.of(func)
+        shape = shape_of(func)
         shape.check(name, arguments, by_name)
 
         def act(job: Job) -> Any:
@@ -375,7 +375,7 @@ class CommandDesk:
         if client:
             # Again, because somebody may have taken control while it waited for the object.
             self._check_lease(target, client, self._clock.now())
-        shape = Shape.of(self._exposure.function(target))
+        shape = shape_of(self._exposure.function(target))
         shape.check(target.where, args, kwargs)
         given, given_by_name = shape.with_job(job, args, kwargs)
         return self._exposure.call(target._replace(command=None), given, given_by_name)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncGenerator, Generator
 from numbers import Real
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from one_liner.commands.info import Progress
@@ -20,9 +20,9 @@ def finished(value: Any, job: Job) -> Any:
         JobCancelled: its job was cancelled, and it has heeded that.
         Exception: whatever the generator raises.
     """
-    if inspect.isgenerator(value):
+    if isinstance(value, GeneratorType):
         return _drive(value, job)
-    if inspect.isasyncgen(value):
+    if isinstance(value, AsyncGeneratorType):
         import asyncio  # Not everybody's 30 ms.
 
         return asyncio.run(_drive_async(value, job))

@@ -1,55 +1,30 @@
-"""A function and what somebody sent as its arguments: whether they fit, what is added, and whose error it was."""
+"""A function and what somebody sent as its arguments: what is added to them, and what else may stand in its place."""
 
 from __future__ import annotations
 
-import inspect
-import types
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from one_liner.commands.job import unwatched_job
-from one_liner.commands.parameter import Shape
 from one_liner.errors import BadArgumentsError, UnknownAttributeError
-from one_liner.rpc.members import is_function, is_value, member, member_names
-from one_liner.rpc.signatures import signature_of, signature_text
+from one_liner.rpc.members import is_value, member, member_names
 from one_liner.rpc.target import Target
 from one_liner.rpc.wording import a, hint, shown
 
-
-def misfit(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], error: TypeError) -> str | None:
-    """Why the arguments do not fit, with the signature in front; None when the function itself raised the error."""
-    if _was_entered(func, error):
-        return None
-    signature = signature_of(func)
-    if signature is None:
-        return f"(...): {error}" if error.__traceback__ is not None and error.__traceback__.tb_next is None else None
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError as reason:
-        return f"{signature_text(signature)}: {reason}"
-    return None
+if TYPE_CHECKING:
+    from one_liner.commands.parameter import Shape
 
 
-def _was_entered(func: Any, error: TypeError) -> bool:
-    """Whether the function ran. A decorator around it may have, and handed on what does not fit."""
-    frame = error.__traceback__ and error.__traceback__.tb_next
-    if frame is None:
-        return False
-    outer = func.__func__ if issubclass(type(func), types.MethodType) else func
-    inner = inspect.unwrap(outer) if is_function(outer) else outer
-    if inner is outer or not issubclass(type(inner), types.FunctionType):
-        return True
-    code = inner.__code__
-    while frame is not None:
-        if frame.tb_frame.f_code is code:
-            return True
-        frame = frame.tb_next
-    return False
+def shape_of(func: Any) -> Shape:
+    """How anything that can be called is called; none of its code runs."""
+    from one_liner.commands.parameter import Shape  # With `inspect`, 4 ms: for the first function, not for clients.
+
+    return Shape.of(func)
 
 
 def command_of(func: Any) -> Shape | None:
     """The shape of a function that asks for its job; None for any other."""
-    shape = Shape.of(func)
+    shape = shape_of(func)
     return None if shape.job is None else shape
 
 

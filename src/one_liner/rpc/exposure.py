@@ -24,7 +24,7 @@ from one_liner.errors import (
     UnknownAttributeError,
     UnknownObjectError,
 )
-from one_liner.rpc.calling import command_of, misfit, read_instead, run, with_unwatched_job
+from one_liner.rpc.calling import command_of, read_instead, run, with_unwatched_job
 from one_liner.rpc.carriers import (
     MAX_SEARCHED,
     MAX_UNWRAPPED,
@@ -385,6 +385,8 @@ class Exposure:
         try:
             result = func(*args, **kwargs)
         except TypeError as error:
+            from one_liner.rpc.misfit import misfit  # For this message only.
+
             reason = misfit(func, args, kwargs, error)
             if reason is None:
                 raise

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from one_liner.errors import UnknownAttributeError
 from one_liner.rpc.members import is_class, is_function, is_module, member, member_names
-from one_liner.rpc.signatures import repr_text
 
 _MAX_SHOWN: Final = 80
 _MAX_LISTED: Final = 10
@@ -57,4 +56,6 @@ def shown(text: str) -> str:
 
 def quoted(text: object) -> str:
     """A name from outside as Python would write it, cut off where it gets long."""
+    from one_liner.rpc.signatures import repr_text  # For messages only.
+
     return repr_text(text, _MAX_SHOWN)

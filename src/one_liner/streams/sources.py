@@ -5,7 +5,6 @@ Either knows whose lane it has to take, so that a stream never reads an instrume
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, NoReturn, Protocol
@@ -92,6 +91,8 @@ def _fail(error: OneLinerError) -> NoReturn:
 
 def return_type_of(function: Any) -> str | None:
     """The return annotation of a function as text; None when it has none."""
+    import inspect  # For those who have streams.
+
     try:
         annotation = inspect.signature(function).return_annotation
     except (TypeError, ValueError):
