@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Event as Flag
 from threading import Lock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast, overload
 
 from one_liner.callbacks import Callback, Changes
 from one_liner.clock import SYSTEM_CLOCK
@@ -39,6 +39,7 @@ from one_liner.events.hub import EventHub, Feed, route_of
 from one_liner.events.inbox import Inbox, check_last
 from one_liner.events.listening import EventStream, calling
 from one_liner.events.selection import Selection
+from one_liner.frozen import Frozen
 from one_liner.limits import Limits, check_limits
 from one_liner.rpc.client import RpcClient
 from one_liner.rpc.held import HeldLease
@@ -72,7 +73,7 @@ _SETTLE_S: Final = 0.005
 """libzmq's publishers look at new subscriptions every 3 million processor ticks at the latest, about 1 ms."""
 
 
-class Parts(NamedTuple):
+class Parts(Frozen):
     """What a client is made of, for faces of this library that wait in another way.
 
     Attributes:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from one_liner.commands.info import JobInfo, Progress
 from one_liner.commands.state import FOLLOWING, JobState
 from one_liner.errors import JobStateError
+from one_liner.frozen import Frozen
 
 MAX_LINES: Final = 200
 
 
-class Result(NamedTuple):
+class Result(Frozen):
     """What a job gave, written at once: the object may change it afterwards.
 
     Attributes:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from itertools import islice
 from threading import Lock
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from one_liner.clock import Clock
 from one_liner.errors import ClosedError, NotCarriableError
@@ -14,6 +14,7 @@ from one_liner.events.event import Event, Topic, kind_of
 from one_liner.events.history import History
 from one_liner.events.inbox import Inbox
 from one_liner.events.selection import Selection
+from one_liner.frozen import Frozen
 from one_liner.wire.codec import Codec
 from one_liner.wire.messages import Encoding, Kind, SampleMessage, Stamp
 
@@ -25,7 +26,7 @@ _WITHOUT_HISTORY: Final = frozenset({Topic.HEARTBEAT, Topic.JOB_UPDATE})
 _log = logging.getLogger("one_liner.events.emitter")
 
 
-class _Written(NamedTuple):
+class _Written(Frozen):
     """An event as it travels: what was in its context may be changed by whoever emitted it."""
 
     number: int

@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from threading import Condition, Lock, Thread, current_thread
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from one_liner.clock import Clock
 from one_liner.errors import ClosedError, MalformedError, NoDataError, OneLinerError
@@ -18,6 +18,7 @@ from one_liner.events.event import Event, Topic
 from one_liner.events.inbox import Inbox, alarm
 from one_liner.events.ledger import EmergencyLedger
 from one_liner.events.selection import Selection
+from one_liner.frozen import Frozen
 from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link
 from one_liner.streams.subscription import Storage, Subscription
 from one_liner.wire.codec import Codec
@@ -62,7 +63,7 @@ class Feed(Subscription):
             return None
 
 
-class _Listener(NamedTuple):
+class _Listener(Frozen):
     """Who listens to what.
 
     Attributes:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from one_liner.errors import ConfigurationError
 from one_liner.events.event import Event, Topic, kind_of
+from one_liner.frozen import Frozen
 
 DEFAULT_TOPICS = frozenset({Topic.EMERGENCY, Topic.EVENT, Topic.PROPERTY_CHANGE, Topic.COMMAND_RESULT})
 """All but those that come at all times."""
 
 
-class Selection(NamedTuple):
+class Selection(Frozen):
     """Some topics, and some or all kinds.
 
     Attributes:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+from one_liner.frozen import Frozen
 
 MAX_KEPT_BYTES: Final = 4096
 MAX_NAMES: Final = 10_000
 
 
-class Seen(NamedTuple):
+class Seen(Frozen):
     """A value as it was written.
 
     Attributes:

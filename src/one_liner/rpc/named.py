@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 from one_liner.config import check_arguments
 from one_liner.errors import ConfigurationError, UnknownObjectError
+from one_liner.frozen import Frozen
 
 
-class NamedCall(NamedTuple):
+class NamedCall(Frozen):
     """What a name stands for.
 
     Attributes:

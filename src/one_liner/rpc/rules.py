@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from one_liner.frozen import Frozen
 
 
-class Rules(NamedTuple):
+class Rules(Frozen):
     """What was declared for one served name.
 
     Attributes:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from one_liner.errors import MalformedError
+from one_liner.frozen import Frozen
 from one_liner.rpc.sessions import Sessions
 from one_liner.streams.ledger import ReaderStatistics
 
@@ -20,7 +21,7 @@ _MAX_COUNT: Final = 1 << 63
 _COUNTERS: Final = ReaderStatistics.field_names()
 
 
-class _Report(NamedTuple):
+class _Report(Frozen):
     at: float
     streams: dict[str, ReaderStatistics]
 

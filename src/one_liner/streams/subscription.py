@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Condition, Event, RLock
-from typing import NamedTuple
 
 from one_liner.clock import Clock
 from one_liner.errors import ClosedError, NoDataError, OneLinerError, StreamTimeoutError
+from one_liner.frozen import Frozen
 from one_liner.streams.buffers import SampleBuffer, make_buffer
 from one_liner.streams.ledger import ReaderLedger, ReaderStatistics
 from one_liner.streams.sample import Sample
@@ -20,7 +20,7 @@ _SLICE_S = 0.05
 _FAILURE = int(Kind.FAILURE)
 
 
-class Storage(NamedTuple):
+class Storage(Frozen):
     """How samples are kept for the reader.
 
     Attributes:
