@@ -12,13 +12,14 @@ GROUND = "import logging, zmq, msgpack"
 
 NOT_NEEDED = {
     *("asyncio", "dataclasses", "decimal", "difflib", "fractions", "inspect", "ipaddress", "pathlib", "socket"),
-    *("statistics", "subprocess", "tempfile", "tomllib", "uuid", "zoneinfo"),
+    *("statistics", "subprocess", "tempfile", "tomllib", "unicodedata", "uuid", "zoneinfo"),
     *("numpy", "pydantic", "rich", "typer"),
     *("one_liner.aio", "one_liner.cli", "one_liner.control", "one_liner.gateway", "one_liner.testing"),
     *("one_liner.keys", "one_liner.transport.guard", "one_liner.transport.tenant"),
-    *("one_liner.wire.arrays", "one_liner.wire.library"),
+    *("one_liner.wire.advice", "one_liner.wire.arrays", "one_liner.wire.library"),
     *("one_liner.commands.bar", "one_liner.commands.parameter"),
     *("one_liner.rpc.description", "one_liner.rpc.misfit", "one_liner.rpc.proxy", "one_liner.rpc.signatures"),
+    "one_liner.rpc.switchboard",
 }
 ONLY_A_SERVER_NEEDS = {
     *("one_liner.cascade", "one_liner.server", "one_liner.commands.desk", "one_liner.commands.job"),

@@ -9,7 +9,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from one_liner.clock import SYSTEM_CLOCK
 from one_liner.config import check_if_busy, check_timeout
@@ -25,11 +25,13 @@ from one_liner.errors import (
 )
 from one_liner.rpc.channel import Channel
 from one_liner.rpc.link import Link
-from one_liner.rpc.switchboard import PendingCall, Switchboard
 from one_liner.transport.sockets import Context
 from one_liner.wire.codec import Codec
 from one_liner.wire.faults import error_of
 from one_liner.wire.messages import Kind, Reply, Request, Stamp
+
+if TYPE_CHECKING:
+    from one_liner.rpc.switchboard import PendingCall, Switchboard
 
 _RESULT = int(Kind.RESULT)
 _ARGUMENT_NAMES = {
@@ -226,6 +228,8 @@ class RpcClient:
             if self._closed:
                 raise ClosedError(f"this client of {self._link.endpoint} is closed")
             if self._switchboard is None:
+                from one_liner.rpc.switchboard import Switchboard  # For those who do not wait on their own thread.
+
                 self._switchboard = Switchboard(
                     self._context, self._link, client=self._client, routing_id=self._routing_id
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -24,8 +23,14 @@ def check_name(name: str) -> None:
     if name[0] == "_":
         raise ConfigurationError(f"{quoted(name)} cannot be a name: what starts with an underscore is private")
     for character in name:
-        if character in "/." or unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+        if character in "/." or (not character.isprintable() and _is_invisible(character)):
             raise ConfigurationError(f"{quoted(name)} cannot be a name: it holds {character!r}")
+
+
+def _is_invisible(character: str) -> bool:
+    import unicodedata  # Python does not print more than these: spaces of every kind, and what it does not know yet.
+
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def check_members(what: str, name: str, obj: Any, members: Iterable[str]) -> frozenset[str]:

@@ -17,7 +17,6 @@ import msgpack  # type: ignore[import-untyped]
 
 from one_liner.errors import LimitError, MalformedError, MissingExtraError
 from one_liner.limits import DEFAULT_LIMITS
-from one_liner.wire.explanation import explain
 from one_liner.wire.extensions import Buffer
 from one_liner.wire.nesting import is_deeper, nests
 from one_liner.wire.reader import UNCHECKED_BYTES, CountingReader, Reader, check_claims
@@ -78,6 +77,8 @@ class Codec:
         try:
             body = writer.pack_whole(value)
         except Refusal as refusal:
+            from one_liner.wire.explanation import explain  # For this message only.
+
             raise explain(self.terms, value, root, refusal) from refusal.__cause__
         if writer.buffers:
             return body, writer.take_buffers()
