@@ -87,7 +87,7 @@ def test_every_request_and_every_word_of_a_server_has_a_role() -> None:
     requests = {kind for kind in Kind if kind < Kind.RESULT}
     assert requests - set(ROLE_OF_KIND) == {Kind.CONTROL}
     with RouterServer(rpc_port=0, broadcast_port=0) as server:
-        assert set(server._controls()) | {"take_lease_by_force"} == set(ROLE_OF_WORD)
+        assert set(server._controls) | {"take_lease_by_force"} == set(ROLE_OF_WORD)
 
 
 # --- lists of names --------------------------------------------------------------------------------------------------

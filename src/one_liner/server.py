@@ -21,14 +21,12 @@ from one_liner.clock import SYSTEM_CLOCK, Clock
 from one_liner.commands.desk import CommandDesk
 from one_liner.commands.info import JobInfo
 from one_liner.commands.words import job_words
-from one_liner.config import ServerConfig, check_arguments, check_instant, check_interval
+from one_liner.config import ServerConfig, check_interval
 from one_liner.credentials import for_server, together
 from one_liner.errors import (
     ClosedError,
     ConfigurationError,
     ForkedError,
-    MalformedError,
-    UnknownStreamError,
 )
 from one_liner.events.beat import Beat, heartbeat_stream
 from one_liner.events.emitter import Emitter
@@ -49,28 +47,22 @@ from one_liner.rpc.rules import RuleBook
 from one_liner.rpc.server import RpcServer
 from one_liner.rpc.sessions import Sessions
 from one_liner.rpc.warden import Warden
-from one_liner.streams.bookkeeper import LEDGER, Bookkeeper
+from one_liner.rpc.words import lease_words, server_words
+from one_liner.streams.bookkeeper import Bookkeeper
+from one_liner.streams.broadcast import Broadcast
 from one_liner.streams.configuration import StreamConfigurations
-from one_liner.streams.names import OWN
-from one_liner.streams.registry import Stream, StreamKind, StreamRegistry
-from one_liner.streams.relay import StreamRelay
+from one_liner.streams.registry import StreamRegistry
 from one_liner.streams.schedule import check_frequency
-from one_liner.streams.sources import AttributeSource, FunctionSource, Source, return_type_of, text_of
 from one_liner.streams.ticker import Tickers
-from one_liner.transport.endpoints import Endpoint, port_of
+from one_liner.streams.words import stream_words
+from one_liner.transport.endpoints import Endpoint
 from one_liner.transport.fanout import Fanout, Publisher
 from one_liner.transport.security import ClientCurve
 from one_liner.transport.sockets import Context, closing_on_error, default_context
 from one_liner.version import __version__
 from one_liner.wire.codec import Codec
 from one_liner.wire.messages import (
-    MARKER,
     ROUTE_SEPARATOR,
-    Encoding,
-    Kind,
-    SampleMessage,
-    Stamp,
-    topic_of,
 )
 from one_liner.wire.serializers import serializer_of
 
@@ -84,7 +76,6 @@ Concurrent = Mapping[str, bool | Iterable[str]]
 _CLOSE_JOBS_S = 0.3
 _CLOSE_STREAMS_S = 0.5
 _CLOSE_TIMEOUT_S = 2.0
-_TOPIC_STREAMS = frozenset(topic.stream for topic in Topic)
 _log = logging.getLogger("one_liner.server")
 
 
@@ -159,7 +150,6 @@ class RouterServer:
             None if switch_interval_s is None else check_interval("switch_interval_s", switch_interval_s)
         )
         self._previous_switch_interval_s: float | None = None
-        self._allow_pickle = allow_pickle
         self._id = random_id()
         self._pid = os.getpid()
         self._codec = Codec(max_depth=self._limits.depth, max_elements=self._limits.elements)
@@ -179,8 +169,9 @@ class RouterServer:
         self._leases = Leases()
         self._sessions = Sessions(self._limits.clients)
         self._state = "running"
+        self._controls: dict[str, Callable[..., Any]] = {}  # Filled when all that answers them is there.
         self._msgpack = serializer_of("msgpack", self._codec, allow_pickle=False)
-        self._emitter = Emitter(self._id, self._codec, self._clock, self._send_event)
+        self._emitter = Emitter(self._id, self._codec, self._clock, lambda *event: self._broadcast.send_event(*event))
         self._observer = Observer(self._emitter, self._exposure, self._codec)
         self._desk = CommandDesk(
             server=self._id,
@@ -208,7 +199,7 @@ class RouterServer:
                 rules=self._rules,
                 leases=self._leases,
                 sessions=self._sessions,
-                controls=self._controls(),
+                controls=self._controls,
                 was_set=self._observer.was_set,
                 object_of_job=self._desk.object_of,
                 codec=self._codec,
@@ -230,7 +221,6 @@ class RouterServer:
                 clients=None if self._guard is None else self._guard.clients,
                 limits=self._limits,
             )
-        self._push = self._fanout.publisher()
         self._warden = Warden(
             self._exposure,
             self._rules,
@@ -241,6 +231,23 @@ class RouterServer:
             self._drop_what_waits,
         )
         self._tickers = Tickers(self._registry, self._fanout, self._rpc, self._clock)
+        self._broadcast = Broadcast(
+            self._registry,
+            self._fanout,
+            self._tickers,
+            self._exposure,
+            self._cascade,
+            context=self._context,
+            origin=self._id,
+            codec=self._codec,
+            clock=self._clock,
+            heartbeat_s=self._heartbeat_s,
+            limits=self._limits,
+            allow_pickle=allow_pickle,
+            lock=self._lock,
+            check_open=self._check_open,
+            changed=self._changed,
+        )
         self._bookkeeper = Bookkeeper(
             self._registry,
             self._sessions,
@@ -250,6 +257,7 @@ class RouterServer:
             origin=self._id,
             clock=self._clock,
         )
+        self._controls.update(self._words())
         with closing_on_error(self):
             for call_name, call in wanted.named_calls.items():
                 self.add_named_call(call_name, **call.arguments())
@@ -339,15 +347,12 @@ class RouterServer:
         self._emitter.close()
         self._tickers.close(_CLOSE_STREAMS_S)
         self._bookkeeper.close()
-        for stream in self._registry.all():
-            stream.retire()
-            if stream.feeder is not None:
-                stream.feeder.close()
+        self._broadcast.retire()
         self._warden.close()
         self._rpc.close()
         for hop in hops:
             hop.close()
-        self._push.close()
+        self._broadcast.close()
         self._fanout.close()
         if self._guard is not None:
             self._guard.close()
@@ -610,18 +615,16 @@ class RouterServer:
             UnknownObjectError, NotExposedError: there is no such thing to call.
         """
         self._check_process()
-        args, kwargs = check_arguments(stream_name, args, kwargs)
-        source = AttributeSource(self._exposure, obj_name, attr_name, args, kwargs)
-        function = getattr(type(self._exposure.get(obj_name.partition(".")[0])), attr_name, None)
-        self._add_periodic(
+        self._broadcast.add_stream(
             stream_name,
             frequency_hz,
-            source,
-            f"{obj_name}.{attr_name}" if attr_name else obj_name,
-            getattr(function, "fget", function),
+            obj_name,
+            attr_name,
+            args,
+            kwargs,
             enabled,
             serializer,
-            on_demand,
+            on_demand=on_demand,
         )
 
     def add_stream_from_callable(
@@ -654,9 +657,9 @@ class RouterServer:
             ConfigurationError: the frequency is not positive and finite, or another argument cannot be right.
         """
         self._check_process()
-        args, kwargs = check_arguments(stream_name, args, kwargs)
-        source = FunctionSource(self._exposure, func, args, kwargs)
-        self._add_periodic(stream_name, frequency_hz, source, text_of(func), func, enabled, serializer, on_demand)
+        self._broadcast.add_stream_from_callable(
+            stream_name, frequency_hz, func, args, kwargs, enabled, serializer, on_demand=on_demand
+        )
 
     def get_stream_fn(self, name: str, set_timestamp: bool = False, serializer: Any = "msgpack") -> Callable[..., bool]:
         """A function that broadcasts what it is given, for an application with a rate of its own.
@@ -676,27 +679,7 @@ class RouterServer:
                 value cannot travel; then nothing is broadcast.
         """
         self._check_process()
-        written = serializer_of(serializer, self._codec, allow_pickle=self._allow_pickle)
-        stream = self._find_or_add(
-            Stream(name, StreamKind.MANUAL, written, self._codec, self._id, source_text="the application")
-        )
-        clock, send, pid = self._clock, self._push.send, self._pid
-
-        def push_at(timestamp: float, data: Any) -> bool:
-            """Broadcast `data`, measured at `timestamp`; False when it was not."""
-            check_instant(timestamp)
-            return broadcast(timestamp, data)
-
-        def push(data: Any) -> bool:
-            """Broadcast `data`, measured now; False when it was not."""
-            return broadcast(clock.now(), data)
-
-        def broadcast(timestamp: float, data: Any) -> bool:
-            if os.getpid() != pid:
-                raise ForkedError(f"stream {name!r} was made before a fork; make its server in the child process")
-            return stream.enabled and stream.push(data, timestamp, clock, send)
-
-        return push_at if set_timestamp else push
+        return self._broadcast.get_stream_fn(name, set_timestamp, serializer)
 
     def add_zmq_stream(
         self,
@@ -727,37 +710,8 @@ class RouterServer:
             ConfigurationError: the name, the address, the topic or a key cannot be.
         """
         self._check_process()
-        if not isinstance(address, str) or "://" not in address:
-            raise ConfigurationError(
-                f"an address is written tcp://host:port, ipc://path or inproc://name, not {address!r}"
-            )
-        port = port_of(address)
-        if address.startswith("tcp:") and not (isinstance(port, int) and 0 < port <= 65535):
-            raise ConfigurationError(f"{address!r} is no address of a publisher: a tcp port is from 1 to 65535")
-        if topic is not None and not isinstance(topic, str | bytes):
-            raise ConfigurationError(f"a topic is text or bytes, not {topic!r}")
         curve = self._curve_for(keys, server_key)
-        raw = serializer_of(None, self._codec, allow_pickle=False)
-        stream = Stream(name, StreamKind.ZMQ, raw, self._codec, self._id, source_text=address, enabled=enabled)
-        self._check_open()
-        publisher = self._fanout.publisher()
-        with closing_on_error(publisher):
-            relay = stream.feeder = StreamRelay(
-                stream,
-                self._context,
-                publisher,
-                address,
-                topic=topic.encode() if isinstance(topic, str) else topic,
-                origin=self._id,
-                heartbeat_s=self._heartbeat_s,
-                clock=self._clock,
-                log_chatter=log_chatter,
-                curve=curve,
-                limits=self._limits,
-            )
-        with closing_on_error(relay):
-            self._add(stream)
-            relay.start()
+        self._broadcast.add_zmq_stream(name, address, enabled, log_chatter, topic, curve)
 
     def enable_stream(self, name: str) -> None:
         """Have a stream run.
@@ -766,8 +720,7 @@ class RouterServer:
             UnknownStreamError: there is none of this name; also a `KeyError`.
         """
         self._check_process()
-        self._check_not_own(name)
-        self._set_enabled(name, True)
+        self._broadcast.enable_stream(name)
 
     def disable_stream(self, name: str) -> None:
         """Have a stream pause; its function is not called until it is enabled again.
@@ -776,8 +729,7 @@ class RouterServer:
             UnknownStreamError: there is none of this name; also a `KeyError`.
         """
         self._check_process()
-        self._check_not_own(name)
-        self._set_enabled(name, False)
+        self._broadcast.disable_stream(name)
 
     def remove_stream(self, name: str) -> None:
         """Remove a stream. When this returns, nothing of it is published any more.
@@ -786,8 +738,7 @@ class RouterServer:
             UnknownStreamError: there is none of this name; also a `KeyError`.
         """
         self._check_process()
-        self._check_not_own(name)
-        self._dismiss(self._registry.remove(name))
+        self._broadcast.remove_stream(name)
 
     def get_stream_configurations(self, as_dict: bool = False) -> StreamConfigurations | dict[str, Any]:
         """What can be said of every stream, of those behind routers too.
@@ -796,7 +747,8 @@ class RouterServer:
             as_dict: plain data (`periodic_streams`, `manual_streams`, `zmq_streams`) instead of a mapping by name.
         """
         self._check_process()
-        configurations = StreamConfigurations.from_dict(self._stream_configurations("", (self._id,)))
+        data = self._broadcast.configurations((self._id,)).as_dict()
+        configurations = StreamConfigurations.from_dict(data)
         return configurations.as_dict() if as_dict else configurations
 
     # --- events ------------------------------------------------------------------------------------------------------
@@ -909,7 +861,7 @@ class RouterServer:
                 codec=self._codec,
                 origin=self._id,
             )
-            self._add_own(stream)
+            self._broadcast.add_own(stream)
         self._observer.observe(obj_name, attr_name)
 
     def unobserve(self, obj_name: str, attr_name: str) -> None:
@@ -921,8 +873,7 @@ class RouterServer:
         self._check_process()
         self._observer.unobserve(obj_name, attr_name)
         name = observation_name(obj_name, attr_name)
-        if self._registry.find(name) is not None:
-            self._dismiss(self._registry.remove(name))
+        self._broadcast.remove_own(name)
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -1109,69 +1060,11 @@ class RouterServer:
         for name, obj in instances.items():
             self.add_instance(name, obj, concurrent.get(name, ()))
 
-    def _add_periodic(
-        self,
-        name: str,
-        frequency_hz: float,
-        source: Source,
-        source_text: str,
-        function: Any,
-        enabled: bool,
-        serializer: Any,
-        on_demand: bool,
-    ) -> None:
-        self._add(
-            Stream(
-                name,
-                StreamKind.PERIODIC,
-                serializer_of(serializer, self._codec, allow_pickle=self._allow_pickle),
-                self._codec,
-                self._id,
-                source=source,
-                source_text=source_text,
-                frequency_hz=check_frequency(frequency_hz),
-                enabled=bool(enabled),
-                on_demand=on_demand,
-                return_type=return_type_of(function),
-            )
-        )
-
-    def _add(self, stream: Stream) -> None:
-        with self._lock:
-            self._check_addable(stream)
-            replaced = self._registry.add(stream)
-        self._dismiss(replaced)
-
-    def _find_or_add(self, stream: Stream) -> Stream:
-        with self._lock:
-            self._check_addable(stream)
-            used, replaced = self._registry.find_or_add(stream)
-        if used is stream:
-            self._dismiss(replaced)
-        return used
-
-    def _add_own(self, stream: Stream) -> None:
-        """Add a stream that the server publishes about itself."""
-        with self._lock:
-            self._check_open()
-            replaced = self._registry.add(stream)
-        self._dismiss(replaced)
-
-    def _send_event(self, topic: Topic, message: SampleMessage) -> None:
-        stream = self._registry.find(topic.stream)
-        if stream is None:
-            stream = Stream(
-                topic.stream, StreamKind.MANUAL, self._msgpack, self._codec, self._id, source_text="the server"
-            )
-            self._registry.add(stream)
-            self._changed()
-        stream.publish_frames(message, self._push.send)
-
     def _have_heartbeat(self) -> None:
         """Somebody wants heartbeats. As long as nobody did, there is no thread for them."""
         if self._registry.find(Topic.HEARTBEAT.stream) is None:
             beat = Beat(self._emitter, self._says)
-            self._add_own(
+            self._broadcast.add_own(
                 heartbeat_stream(beat, self._heartbeat_s, serializer=self._msgpack, codec=self._codec, origin=self._id)
             )
 
@@ -1183,36 +1076,6 @@ class RouterServer:
             "timestamp": self._clock.wall(),
             "state": self._state,
         }
-
-    def _check_addable(self, stream: Stream) -> None:
-        self._check_open()
-        if stream.name.startswith(OWN):
-            raise ConfigurationError(
-                f"names of streams that begin with {OWN!r} are the server's own, not {stream.name!r}"
-            )
-        prefix, separator, _ = stream.name.partition(ROUTE_SEPARATOR)
-        if separator and prefix in self._cascade:
-            raise ConfigurationError(f"streams named {prefix}/… are those of router {prefix!r}")
-
-    def _check_not_own(self, name: str) -> None:
-        if name.startswith(OWN):
-            raise UnknownStreamError(f"{name!r} cannot be changed: a server's own runs while somebody listens")
-
-    def _dismiss(self, stream: Stream | None) -> None:
-        """Tidy up behind a stream that was removed or replaced, and have everybody look again."""
-        if stream is not None and stream.feeder is not None:
-            stream.feeder.close()
-        self._tickers.tend()
-        self._changed()
-
-    def _set_enabled(self, name: str, enabled: bool) -> None:
-        stream = self._registry.get(name)
-        if enabled and not stream.enabled:
-            stream.timing.reset()
-        stream.enabled = enabled
-        if stream.feeder is not None:
-            stream.feeder.wake()
-        self._tickers.tend()
 
     def _changed(self) -> None:
         with self._lock:
@@ -1240,38 +1103,9 @@ class RouterServer:
             reports=self._bookkeeper.followed,
         ).as_dict()
 
-    # --- what a client may ask of the server itself ------------------------------------------------------------------
-
-    def _drop_what_waits(self, client: int) -> None:
-        self._rpc.drop_calls(client)
-        self._desk.drop(client)
-
-    def _controls(self) -> dict[str, Callable[..., Any]]:
-        return {
-            "describe": self._describe,
-            "describe_object": self._describe_object,
-            "stream_configurations": self._stream_configurations,
-            "enable_stream": lambda path, **_: self.enable_stream(path),
-            "disable_stream": lambda path, **_: self.disable_stream(path),
-            "remove_stream": lambda path, **_: self.remove_stream(path),
-            "add_stream": self._add_stream_for,
-            "take_lease": self._take_lease,
-            "give_lease_back": lambda path, client, **_: self._warden.give_back(path, client),
-            "holds_lease": lambda path, client, **_: self._warden.holds(path, client),
-            "leases": lambda path, **_: self.leases(),
-            "publish_marker": self._publish_marker,
-            "report_ledger": self._report_ledger,
-            "running_calls": self._running_calls_for,
-            "version": lambda path, **_: __version__,
-            "trace": lambda path, trail, **_: self._cascade.trace(trail),
-            "observe": lambda path, attr_name, frequency_hz=None, **_: self.observe(path, attr_name, frequency_hz),
-            "unobserve": lambda path, attr_name, **_: self.unobserve(path, attr_name),
-            **event_words(self._emitter),
-            **job_words(self._desk, self._cascade, self._sessions, self._clock, self._heartbeat_s),
-        }
-
-    def _describe(self, path: str, trail: tuple[int, ...], **_: Any) -> dict[str, Any]:
-        return self._description(trail).as_dict()
+    def _living_clients(self) -> dict[int, str]:
+        living = self._sessions.living(self._clock.now(), self._heartbeat_s)
+        return {client: session.name for client, session in living.items()}
 
     def _description(self, trail: tuple[int, ...]) -> ServerDescription:
         from one_liner.rpc.description import describe_server  # Not everybody's 5 ms.
@@ -1280,56 +1114,24 @@ class RouterServer:
         named_calls, routers = self._named_calls.all(), self._cascade.descriptions(trail)
         return describe_server(self.name, self._exposure, named_calls, streams, routers, self._rules.only_reads)
 
-    def _describe_object(self, path: str, **_: Any) -> dict[str, Any]:
-        from one_liner.rpc.description import describe_served
+    def _drop_what_waits(self, client: int) -> None:
+        self._rpc.drop_calls(client)
+        self._desk.drop(client)
 
-        return describe_served(self._exposure, path, self._rules.only_reads).as_dict()
-
-    def _stream_configurations(self, path: str, trail: tuple[int, ...], **_: Any) -> dict[str, Any]:
-        known = {**self._registry.configurations(), **self._cascade.stream_configurations(trail)}
-        return StreamConfigurations(known).as_dict()
-
-    def _publish_marker(self, path: str, **_: Any) -> str | None:
-        """Publish under a name that a subscriber made up behind that of a stream: its last sample, if there is one.
-
-        Returns:
-            What to tell the subscriber: that there is no such stream now.
-        """
-        name, separator, _token = path.partition(MARKER)
-        if not separator:
-            raise MalformedError("this is no marker")
-        if name == Topic.HEARTBEAT.stream:
-            self._have_heartbeat()
-        stream = self._bookkeeper.stream if name == LEDGER else self._registry.find(name)
-        if stream is not None and stream.repeat(topic_of(path)):
-            return None
-        now = Stamp(self._clock.now())
-        marker = SampleMessage(Kind.MARKER, 0, self._id, Encoding.RAW, now, self._clock.wall(), b"")
-        self._push.send(marker.encode(topic_of(path)))
-        # The stream of a topic is made with its first event, and may be waited for.
-        return self._registry.missing(name) if stream is None and name not in _TOPIC_STREAMS else None
-
-    def _report_ledger(self, path: str, client: int, streams: Any, **_: Any) -> None:
-        if self._bookkeeper.followed:
-            self._bookkeeper.readers.note(client, streams, self._clock.now())
-
-    def _add_stream_for(self, path: str, trail: tuple[int, ...], client: int, **arguments: Any) -> None:
-        obj_name, attr_name = arguments.get("obj_name"), arguments.get("attr_name")
-        if isinstance(obj_name, str) and isinstance(attr_name, str):
-            target = self._exposure.resolve(obj_name, attr_name)
-            if not target.is_property:
-                self._dispatcher.check_call(target, client, self._clock.now())
-        self.add_stream(path, **arguments)
-
-    def _take_lease(self, path: str, trail: tuple[int, ...], client: int, force: bool = False, who: str = "") -> None:
-        # Whoever comes through routers is vouched for by a heartbeat of theirs, and that is still on its way.
-        patience_s = len(trail) * self._heartbeat_s
-        self._warden.take(path, client, str(who) or "somebody", patience_s, force=bool(force))
-
-    def _running_calls_for(self, path: str, **_: Any) -> list[dict[str, Any]]:
-        # Whoever asks knows that they do.
-        return [call for call in self.running_calls() if call["where"] != "server.running_calls"]
-
-    def _living_clients(self) -> dict[int, str]:
-        living = self._sessions.living(self._clock.now(), self._heartbeat_s)
-        return {client: session.name for client, session in living.items()}
+    def _words(self) -> dict[str, Callable[..., Any]]:
+        """What a client may ask of the server itself."""
+        return {
+            **server_words(self._description, self.running_calls, self._exposure, self._rules, self._cascade),
+            **lease_words(self._warden, self._heartbeat_s),
+            **stream_words(
+                self._broadcast,
+                self._registry,
+                self._bookkeeper,
+                self._exposure,
+                self._dispatcher.check_call,
+                self._have_heartbeat,
+                self._clock,
+            ),
+            **event_words(self._emitter, self.observe, self.unobserve),
+            **job_words(self._desk, self._cascade, self._sessions, self._clock, self._heartbeat_s),
+        }

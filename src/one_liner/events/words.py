@@ -11,7 +11,9 @@ from one_liner.events.inbox import check_last
 from one_liner.events.selection import Selection
 
 
-def event_words(emitter: Emitter) -> dict[str, Callable[..., Any]]:
+def event_words(
+    emitter: Emitter, observe: Callable[[str, Any, Any], None], unobserve: Callable[[str, Any], None]
+) -> dict[str, Callable[..., Any]]:
     """The words for CONTROL, each with what answers it."""
 
     def events(path: str, topics: Any = None, kinds: Any = None, last: Any = 100, **_: Any) -> list[dict[str, Any]]:
@@ -22,4 +24,9 @@ def event_words(emitter: Emitter) -> dict[str, Callable[..., Any]]:
             raise MalformedError("emergencies are missed from a whole number on")
         return emitter.missed_emergencies(origin, since)
 
-    return {"events": events, "missed_emergencies": missed_emergencies}
+    return {
+        "events": events,
+        "missed_emergencies": missed_emergencies,
+        "observe": lambda path, attr_name, frequency_hz=None, **_: observe(path, attr_name, frequency_hz),
+        "unobserve": lambda path, attr_name, **_: unobserve(path, attr_name),
+    }
