@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from one_liner.commands.parameter import Shape
 from one_liner.rpc.lanes import Lane
+
+if TYPE_CHECKING:
+    from one_liner.commands.parameter import Shape
 
 
 class Touched(NamedTuple):

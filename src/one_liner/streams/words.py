@@ -8,7 +8,8 @@ from typing import Any
 from one_liner.clock import Clock
 from one_liner.errors import MalformedError
 from one_liner.events.event import Topic
-from one_liner.rpc.exposure import Exposure, Target
+from one_liner.rpc.exposure import Exposure
+from one_liner.rpc.target import Target
 from one_liner.streams.bookkeeper import LEDGER, Bookkeeper
 from one_liner.streams.broadcast import Broadcast
 from one_liner.streams.registry import StreamRegistry
