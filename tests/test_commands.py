@@ -35,6 +35,7 @@ from one_liner.errors import (
     UnknownJobError,
     UnknownObjectError,
 )
+from one_liner.events.event import Event, Topic
 from one_liner.keys import KeyPair
 from one_liner.limits import Limits
 from one_liner.server import RouterServer
@@ -739,6 +740,43 @@ def test_closing_the_server_ends_its_jobs(stage: Stage) -> None:
                 job.result(PATIENCE_S)
             with pytest.raises(JobStateError, match="the server is being closed"):
                 server.submit("stage", "scan")
+
+
+def test_close_waits_until_the_end_of_the_last_job_was_told(
+    server: RouterServer, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, telling, let_on = server._desk, threading.Event(), threading.Event()
+    emit = server._emitter.emit
+
+    def slowly(topic: Topic, kind: Any, context: Any) -> Event:
+        if topic is Topic.COMMAND_RESULT:
+            telling.set()
+            let_on.wait(PATIENCE_S)
+        return emit(topic, kind, context)
+
+    monkeypatch.setattr(server._emitter, "emit", slowly)
+    server.submit("stage", "scan")
+    assert stage.begun.wait(PATIENCE_S)
+    closing = threading.Thread(target=desk.close, args=(3 * PATIENCE_S,))
+    closing.start()
+    try:
+        assert telling.wait(PATIENCE_S)
+        closing.join(0.1)
+        assert closing.is_alive()
+    finally:
+        let_on.set()
+        closing.join(PATIENCE_S)
+    assert not closing.is_alive()
+
+
+def test_close_does_not_wait_for_ever_for_a_job_without_check_points(server: RouterServer, stage: Stage) -> None:
+    info = server.submit("stage", "stubborn")
+    assert stage.begun.wait(PATIENCE_S)
+    server._desk.close(0.05)
+    assert server.job(info.id).state is JobState.RUNNING
+    stage.go.set()
+    server._desk.close(PATIENCE_S)
+    assert server.job_result(info.id) == "done all the same"
 
 
 # --- through three servers -------------------------------------------------------------------------------------------

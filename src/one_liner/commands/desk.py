@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from threading import Event, Lock, Thread
+from threading import Condition, Event, Lock, Thread
 from typing import Any, Final
 
 from one_liner.clock import Clock
@@ -47,7 +46,6 @@ MAX_BYTES: Final = 256 * 1024 * 1024
 MAX_AGE_S: Final = 7 * 86_400.0
 MAX_TOLD_BYTES: Final = 64 * 1024
 """A larger result is not told to everybody with the event; it is there for whoever asks."""
-_CLOSE_ROUND_S = 0.005
 _ID: Final = r"[0-9a-f]{8}-[0-9]+"
 _log = logging.getLogger("one_liner.commands.desk")
 
@@ -123,6 +121,8 @@ class CommandDesk:
         self._lock = Lock()
         self._count = 0
         self._runs: dict[str, _Run] = {}
+        self._untold = 0
+        self._end_told = Condition(self._lock)
         self._ended: History[str, Steering] = History(MAX_ENTRIES, MAX_BYTES, MAX_AGE_S)
         self._stopping = Event()
         self._clerk: Thread | None = None
@@ -234,6 +234,7 @@ class CommandDesk:
         run.since = self._clock.now()
         with self._lock:
             self._runs[record.id] = run
+            self._untold += 1
         steering.announce()
         accepted = steering.info()
         self._have_clerk()
@@ -342,7 +343,11 @@ class CommandDesk:
                 self._end(run.steering, JobCancelled())
 
     def close(self, timeout_s: float) -> None:
-        """Ask all jobs to end, and accept none any more. Waits a little for those that do."""
+        """Ask all jobs to end, and accept none any more.
+
+        Args:
+            timeout_s: how long to wait until all have ended and the end of each was told.
+        """
         self._stopping.set()
         with self._lock:
             runs = list(self._runs)
@@ -352,9 +357,8 @@ class CommandDesk:
                 self._withdraw(job_id)
             except UnknownJobError:
                 continue  # It has ended this moment.
-        deadline = time.monotonic() + timeout_s
-        while self._runs and time.monotonic() < deadline:
-            time.sleep(_CLOSE_ROUND_S)
+        with self._lock:
+            self._end_told.wait_for(lambda: not self._untold, timeout_s)
 
     def _touch(self, job_id: str, client: int) -> Steering:
         steering = self._find(job_id)
@@ -424,8 +428,12 @@ class CommandDesk:
                 self._emitter.emit(Topic.COMMAND_RESULT, info.command, self._outcome(info, record.result))
         except OneLinerError as error:
             _log.debug("what became of job %s cannot be told: %s", info.id, error)
-        if run is not None and run.on_done is not None:
-            Thread(target=_call_back, args=(run.on_done, info), name="one_liner job done", daemon=True).start()
+        if run is not None:
+            with self._lock:
+                self._untold -= 1
+                self._end_told.notify_all()
+            if run.on_done is not None:
+                Thread(target=_call_back, args=(run.on_done, info), name="one_liner job done", daemon=True).start()
 
     def _outcome(self, info: JobInfo, result: Result | None) -> dict[str, Any]:
         told = result is not None and result.size_bytes <= MAX_TOLD_BYTES
