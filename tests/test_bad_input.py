@@ -15,7 +15,7 @@ from one_liner.limits import Limits
 from one_liner.testing import FaultProxy, SubprocessServer, poll_until
 
 HEARTBEAT_S = 0.3
-NO_TIMEOUTS = [-1, -0.001, float("nan"), float("-inf"), "5", b"5", True, [1], 1j, object()]
+NO_TIMEOUTS = [-1, -0.001, float("nan"), float("-inf"), "5", b"5", True, [1], 1j, object]
 
 
 class Stage:

@@ -151,6 +151,15 @@ def test_the_public_part_may_be_missing_beside_the_secret(tmp_path: Path) -> Non
 
 
 _OTHER = KeyPair.new()
+_STRANGER = KeyPair.new()
+
+
+def _with_keys(template: str) -> str:
+    """With real keys in it. A test cannot be named after those: they are others in every process."""
+    words = {"$PUBLIC": _OTHER.public, "$SECRET": _OTHER.secret, "$STRANGER": _STRANGER.public}
+    for word, key in words.items():
+        template = template.replace(word, key)
+    return template
 
 
 @pytest.mark.parametrize(
@@ -160,20 +169,23 @@ _OTHER = KeyPair.new()
         ("", "is empty"),
         (" \n\n", "is empty"),
         ("# nothing here\n", "is no key file"),
-        (f'public-key = "{_OTHER.public}"', "holds a public key only"),
-        (f'public-key = "{_OTHER.public}"\nsecret-key = "abc"', "the secret key has 3 characters"),
-        (f'public-key = "{_OTHER.public}"\nsecret-key = ""', "the secret key is empty"),
-        (f'public-key = "{_OTHER.public}"\nsecret-key = "{"|" * 40}"', "the secret key is not Z85"),
-        (f'public-key = "{_OTHER.secret}"\nsecret-key = "{_OTHER.public}"', "are swapped"),
-        (f'public-key = "{KeyPair.new().public}"\nsecret-key = "{_OTHER.secret}"', "do not belong together"),
-        (f'public-key = "x"\nsecret-key = "{_OTHER.secret}"', "the public key has 1 characters"),
+        ('public-key = "$PUBLIC"', "holds a public key only"),
+        ('public-key = "$PUBLIC"\nsecret-key = "abc"', "the secret key has 3 characters"),
+        ('public-key = "$PUBLIC"\nsecret-key = ""', "the secret key is empty"),
+        (
+            'public-key = "$PUBLIC"\nsecret-key = "||||||||||||||||||||||||||||||||||||||||"',
+            "the secret key is not Z85",
+        ),
+        ('public-key = "$SECRET"\nsecret-key = "$PUBLIC"', "are swapped"),
+        ('public-key = "$STRANGER"\nsecret-key = "$SECRET"', "do not belong together"),
+        ('public-key = "x"\nsecret-key = "$SECRET"', "the public key has 1 characters"),
         ("\0" * (2 << 20), "larger than any file of keys"),
     ],
 )
 def test_a_bad_key_file_is_named_with_the_reason(tmp_path: Path, content: str | None, reason: str) -> None:
     path = tmp_path / "bad.key"
     if content is not None:
-        _written(path, content)
+        _written(path, _with_keys(content))
     with pytest.raises(ConfigurationError, match=reason) as caught:
         keys.read_pair(path)
     assert str(path) in str(caught.value)
@@ -296,15 +308,15 @@ def test_a_bad_entry_in_a_script(entry: Any, reason: str) -> None:
         ("client = [5]\n", "client 1: there is no key"),
         ('[[client]]\nrole = "read"\n', "client 1: there is no key"),
         ('[[client]]\nkey = "abc"\nrole = "read"\n', "client 1: the key has 3 characters"),
-        (f'[[client]]\nkey = "{_OTHER.public}"\n', "client 1: there is no role"),
-        (f'[[client]]\nkey = "{_OTHER.public}"\nrole = "boss"\n', "client 1: there is no role 'boss'"),
-        (f'[[client]]\nkey = "{_OTHER.public}"\nrole = "read"\n' * 2, "client 2: this key was given before"),
+        ('[[client]]\nkey = "$PUBLIC"\n', "client 1: there is no role"),
+        ('[[client]]\nkey = "$PUBLIC"\nrole = "boss"\n', "client 1: there is no role 'boss'"),
+        ('[[client]]\nkey = "$PUBLIC"\nrole = "read"\n' * 2, "client 2: this key was given before"),
     ],
 )
 def test_a_bad_file_of_clients_is_named_with_the_reason(tmp_path: Path, content: str | None, reason: str) -> None:
     path = tmp_path / "clients.toml"
     if content is not None:
-        path.write_text(content, encoding="utf-8")
+        path.write_text(_with_keys(content), encoding="utf-8")
     with pytest.raises(ConfigurationError, match=reason) as caught:
         keys.read_clients(path)
     assert str(path) in str(caught.value)
