@@ -13,6 +13,7 @@ import zmq
 
 from one_liner import RouterClient, RouterServer
 from one_liner.errors import ConfigurationError, NoDataError
+from one_liner.streams.relay import StreamRelay
 from tests.conftest import poll_until
 
 HEARTBEAT_S = 0.3
@@ -128,6 +129,16 @@ def test_a_strangers_frames_arrive_as_bytes(
         assert sample.data == expected
         assert sample.sequence == number
     assert client.get_stream_configurations()["cam"].produced == 3
+
+
+def test_a_relay_knows_its_readers_before_its_first_sample(
+    server: RouterServer, client: RouterClient, stranger: Stranger
+) -> None:
+    client.configure_stream("cam", wait=True)
+    server.add_zmq_stream("cam", stranger.address)
+    relay = server._registry.get("cam").feeder
+    assert isinstance(relay, StreamRelay)
+    assert relay._publisher.listens(b"cam\0")
 
 
 def test_topics_that_begin_alike_never_mix(server: RouterServer, client: RouterClient, stranger: Stranger) -> None:

@@ -178,7 +178,7 @@ class Broadcast:
         raw = serializer_of(None, self._codec, allow_pickle=False)
         stream = Stream(name, StreamKind.ZMQ, raw, self._codec, self._origin, source_text=address, enabled=enabled)
         self._check_open()
-        publisher = self._fanout.publisher()
+        publisher = self._fanout.publisher(hears_subscriptions=True)
         with closing_on_error(publisher):
             relay = stream.feeder = StreamRelay(
                 stream,

@@ -48,7 +48,7 @@ class StreamRelay:
     Args:
         stream: what it is here.
         context: the context its sockets belong to.
-        publisher: our way to the broadcast address; closed by `close`.
+        publisher: our way to the broadcast address, one that hears subscriptions; closed by `close`.
         address: the other's.
         topic: what to subscribe to there, a beginning as always in ZeroMQ; None for exactly the stream's name.
         origin: random number of our server.
@@ -125,10 +125,12 @@ class StreamRelay:
         poller = zmq.Poller()
         self._intake.register(poller)
         poller.register(self._doorbell.socket, zmq.POLLIN)
+        poller.register(self._publisher.socket, zmq.POLLIN)
         while not self._stopping and not self._intake.tend():
             self._follow()
             if self._doorbell.socket in dict(poller.poll(self._intake.patience_ms)):
                 self._doorbell.answer()
+            self._publisher.hear()
             for head, buffers in self._intake.messages():
                 if self.stream.enabled:
                     self._pass_on(head, buffers)

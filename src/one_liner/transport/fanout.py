@@ -41,7 +41,7 @@ MAX_WAITING_BYTES: Final = 256 * 1024 * 1024
 MAX_WAITING_MESSAGES: Final = 1_000
 _UNIT_BYTES: Final = MAX_WAITING_BYTES // MAX_WAITING_MESSAGES
 _EVERYBODY: Final = b"\0everybody"  # subscribed to at all times: who hears of it has heard of all other subscribers
-_INTRODUCTION_MS: Final = 100
+_INTRODUCTION_MS: Final = 1000
 _SUBSCRIPTION_BYTES: Final = 1024  # What ZeroMQ adds to a topic, and what its handshakes need.
 _log = logging.getLogger("one_liner.transport.fanout")
 
