@@ -596,6 +596,7 @@ def test_roles_hold_for_jobs(stage: Stage) -> None:
 def test_any_client_sees_what_runs_and_what_ran(ann: RouterClient, bob: RouterClient, stage: Stage) -> None:
     ran = ann.submit("stage", "sweep", [1])
     ran.result(PATIENCE_S)
+    stage.begun.clear()
     runs = ann.submit("stage", "scan")
     assert stage.begun.wait(PATIENCE_S)
     listed = bob.jobs()
