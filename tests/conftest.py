@@ -24,9 +24,20 @@ import zmq.utils.garbage
 LEAK_GRACE_S = 3.0
 POLL_INTERVAL_S = 0.005
 
+# What a worker, or a shell, says of its terminal is not for the programs that are tested: they write into pipes.
+os.environ.pop("COLUMNS", None)
+
+default_ports = pytest.mark.xdist_group("default ports")
+"""Of tests that need ports 5555 to 5557 and no others: one after the other, whatever workers there are."""
+
 # Two shared cores: how long one example takes says nothing about the code.
 hypothesis.settings.register_profile("one_liner", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("one_liner")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two share the whole suite, which waits more than it works; what is asked for by name stays in this process."""
+    return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
 def poll_until(predicate: Callable[[], Any], timeout_s: float = 10.0, what: str = "") -> Any:

@@ -24,7 +24,7 @@ import pytest
 
 from one_liner.control import Command, CommandRequest, CommandResponse, ControlPeer, ControlService, Published, Result
 from one_liner.errors import PortInUseError
-from tests.conftest import poll_until
+from tests.conftest import default_ports, poll_until
 
 FOLDER = Path(os.environ.get("ONE_LINER_PUBLISHED", Path(__file__).parent.parent / ".published"))
 VERSIONS = ("0.9.7", "0.12.0")
@@ -145,6 +145,7 @@ def numbers(version: str) -> tuple[type[IntEnum], type[IntEnum]]:
     return made
 
 
+@default_ports
 def test_its_console_against_our_service(version: str, numbers: tuple[type[IntEnum], type[IntEnum]]) -> None:
     commands, kinds = numbers
     asked: list[CommandRequest] = []

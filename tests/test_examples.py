@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import default_ports
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 DEADLINE_S = 30.0  # generous: a loaded machine; an example takes a second or two
 ANY_PORTS = ("--rpc-port", "0", "--broadcast-port", "0")
@@ -156,6 +158,7 @@ def numbers(pattern: str, text: str) -> list[float]:
     return [float(number) for number in re.findall(pattern, text)]
 
 
+@default_ports
 def test_quickstart(start: Start) -> None:
     # As short as they are, these two have no options: they use the default ports.
     if not all(is_free(port) for port in (5555, 5556)):

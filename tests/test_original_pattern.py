@@ -13,8 +13,9 @@ import zmq
 
 from one_liner.client import RouterClient
 from one_liner.server import RouterServer
-from tests.conftest import poll_until
+from tests.conftest import default_ports, poll_until
 
+pytestmark = default_ports
 PATIENCE_S = 20.0
 
 
