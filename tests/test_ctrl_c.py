@@ -64,7 +64,8 @@ def end_by_ctrl_c(process: subprocess.Popen[str]) -> list[str]:
 
 def script(text: str, *arguments: object) -> subprocess.Popen[str]:
     code = textwrap.dedent(HEAD) + textwrap.dedent(text)
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -138,10 +139,13 @@ def test_a_lease_that_is_waited_for(server: SubprocessServer) -> None:
         server.rpc_port,
         20.0,
     )
+    assert process.stdin is not None
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     server.stop()
     try:
+        process.stdin.write("ask for it\n")
+        process.stdin.flush()
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "interrupted\n"

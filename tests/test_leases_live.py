@@ -37,6 +37,7 @@ from tests.conftest import poll_until
 CODEC = Codec()
 HEARTBEAT_S = 0.2
 PATIENCE_S = 10.0
+START_S = 30.0
 
 
 class Axis:
@@ -519,18 +520,18 @@ def test_what_a_dead_holder_had_in_line_is_dropped_and_making_safe_is_the_last(
 ) -> None:
     laser = server.instances["laser"]
     child = subprocess.Popen(
-        [sys.executable, "-c", BUSY_HOLDER, str(server.rpc_port), str(HEARTBEAT_S)],
+        [sys.executable, "-c", BUSY_HOLDER, str(server.rpc_port), str(3 * HEARTBEAT_S)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     waiting = threading.Thread(target=lambda: bob.call("laser", "move", [2.0]))
     try:
-        poll_until(lambda: len(server.running_calls()) == 4)
+        poll_until(lambda: len(server.running_calls()) == 4, START_S, "the calls of the holder")
         waiting.start()
         poll_until(lambda: len(server.running_calls()) == 5)
         os.kill(child.pid, getattr(signal, signal_name))
-        poll_until(lambda: not server.leases(), 5.0)
+        poll_until(lambda: not server.leases())
         running = poll_until(lambda: len(found := server.running_calls()) <= 3 and found)
         assert sorted(call["who"] for call in running) == ["bob", "holder", "holder"], "what runs, runs on"
         if signal_name == "SIGSTOP":

@@ -36,10 +36,9 @@ sys.stdin.read()
 @contextmanager
 def held_elsewhere(folder: Path, address: str, family: str = "AF_INET") -> Iterator[tuple[int, int]]:
     """Another program, named `rig.py`, listens: its pid and port."""
-    script = folder / "rig.py"
-    script.write_text(HOLDER)
-    command = [sys.executable, str(script), family, address]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    (folder / "rig.py").write_text(HOLDER)
+    command = [sys.executable, "rig.py", family, address]
+    with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             yield process.pid, int(process.stdout.readline())
