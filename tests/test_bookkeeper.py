@@ -220,13 +220,13 @@ def test_readers_of_what_comes_through_a_router_are_in_the_ledger_of_the_server_
         poll_until(reported, timeout_s=30)
 
 
-@pytest.mark.parametrize("wrong", [None, 5, [], {"x": 5}, {"x": {}}, {5: {}}, {"x": {"received": 1}}, {"x" * 2000: {}}])
-def test_a_report_that_cannot_be_is_an_error_to_its_client(wrong: Any) -> None:
+def test_a_report_that_cannot_be_is_an_error_to_its_client() -> None:
     with serving() as server, watching(server) as client:
         client.configure_stream(LEDGER, wait=True)
         next_ledger(client)
-        with pytest.raises(MalformedError, match=r"report|name of a stream"):
-            client._control("", "report_ledger", streams=wrong)
+        for wrong in None, 5, [], {"x": 5}, {"x": {}}, {5: {}}, {"x": {"received": 1}}, {"x" * 2000: {}}:
+            with pytest.raises(MalformedError, match=r"report|name of a stream"):
+                client._control("", "report_ledger", streams=wrong)
         assert next_ledger(client)["readers"] == {}
 
 
