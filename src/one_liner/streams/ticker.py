@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from one_liner.clock import Clock
 from one_liner.rpc.lanes import Lane, Occupant, TickInLine
+from one_liner.streams.headstart import HeadStart
 from one_liner.streams.registry import Stream, StreamRegistry
 from one_liner.streams.schedule import Schedule
 from one_liner.streams.slack import sleep_exactly
@@ -115,6 +116,7 @@ class Ticker:
         self._hands = hands
         self._clock = clock
         self._retire = retire
+        self._head_start = HeadStart(1 / frequency_hz)
         self._changed = Event()
         self._stopping = False
         self._thread = Thread(target=self._run, name=f"one_liner ticker {frequency_hz:g} Hz", daemon=True)
@@ -180,8 +182,7 @@ class Ticker:
                 if not self._registry.at(self.frequency_hz):
                     return not self._retire(self)
                 continue
-            if remaining > 0:
-                time.sleep(remaining)
+            self._head_start.sleep(remaining)
             return True
         return False
 

@@ -30,6 +30,7 @@ from one_liner.transport.sockets import (
     Curve,
     Socket,
     closing_on_error,
+    has_message,
     open_socket,
     pending,
     send_frames,
@@ -271,6 +272,8 @@ class Publisher:
             self._take_subscriptions()
 
     def _take_subscriptions(self) -> None:
+        if not has_message(self._socket):
+            return
         for message in pending(self._socket):
             if message[:1] == b"\x01":
                 if len(self._listened) <= self._most_topics:  # One of them is our own.

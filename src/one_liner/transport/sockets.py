@@ -282,6 +282,14 @@ def stop_trying(socket: Socket, endpoint: str) -> None:
         socket.disconnect(endpoint)
 
 
+def has_message(socket: Socket) -> bool:
+    """Whether anything waits at a socket.
+
+    Receiving nothing tells that too, but raises, and lets a busy Python thread have the interpreter meanwhile.
+    """
+    return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)
+
+
 def pending(socket: Socket) -> Iterator[bytes]:
     """Every single-frame message that waits at a socket, without waiting for more."""
     while True:
