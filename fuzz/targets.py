@@ -235,7 +235,7 @@ def samples(data: bytes) -> None:
         if message.kind == Kind.FAILURE:
             _raised(CODEC.decode(message.body, message.buffers), of_sample=True)
         else:
-            value = value_of(message, CODEC, allow_pickle=False, loads=None)
+            value = value_of(message.encoding, message.body, message.buffers, CODEC, allow_pickle=False, loads=None)
             assert message.encoding != Encoding.FRAMES or isinstance(value, tuple)
     except UNREADABLE:
         pass

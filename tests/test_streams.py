@@ -24,7 +24,7 @@ from one_liner.errors import (
     SourceFailedError,
 )
 from one_liner.wire.codec import Codec
-from one_liner.wire.messages import Encoding, Kind, SampleMessage, Stamp
+from one_liner.wire.messages import Encoding
 from one_liner.wire.serializers import value_of
 from tests.conftest import busy_for, poll_until
 
@@ -636,11 +636,9 @@ def test_json_is_held_to_the_same_depth_at_both_ends(server: RouterServer) -> No
     assert push(flat)
     for levels in (150, 100_000):
         text = b"[" * levels + b"]" * levels
-        sample = SampleMessage(Kind.SAMPLE, 0, 1, Encoding.JSON, Stamp(0.0), 0.0, text)
         with pytest.raises(MalformedError, match="deeper than 100 levels"):
-            value_of(sample, Codec(), allow_pickle=False, loads=None)
-    sample = SampleMessage(Kind.SAMPLE, 0, 1, Encoding.JSON, Stamp(0.0), 0.0, json.dumps(flat).encode())
-    assert value_of(sample, Codec(), allow_pickle=False, loads=None) == flat
+            value_of(Encoding.JSON, text, (), Codec(), allow_pickle=False, loads=None)
+    assert value_of(Encoding.JSON, json.dumps(flat).encode(), (), Codec(), allow_pickle=False, loads=None) == flat
 
 
 def test_pickle_needs_the_word_at_the_server(server: RouterServer) -> None:

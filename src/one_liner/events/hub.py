@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Condition, Lock, Thread, current_thread
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from one_liner.events.ledger import EmergencyLedger
 from one_liner.events.selection import Selection
 from one_liner.frozen import Frozen
 from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link
-from one_liner.streams.subscription import Storage, Subscription
+from one_liner.streams.subscription import Arrival, Storage, Subscription
 from one_liner.wire.codec import Codec
 from one_liner.wire.faults import error_of
 from one_liner.wire.messages import ROUTE_SEPARATOR, Kind, Reply
@@ -50,10 +50,13 @@ class Feed(Subscription):
         self.event_topic, self.source = topic, source
         self._signal = signal
 
-    def arrived(self, message: Any, connections: int) -> None:
-        """Take an event in."""
-        super().arrived(message, connections)
+    def arrived(
+        self, arrivals: list[Arrival], connections: int, offset: tuple[float, float]
+    ) -> Sequence[OneLinerError]:
+        """Take events in."""
+        wrong = super().arrived(arrivals, connections, offset)
         self._signal()
+        return wrong
 
     def next_event(self) -> Event | None:
         """The next one; None when there is none."""

@@ -43,6 +43,12 @@ class SampleBuffer(Protocol[T]):
             IndexError: nothing waits.
         """
 
+    def take_many(self, most: int) -> list[tuple[T, int]]:
+        """Hand out up to so many samples with their sizes, in order; fewer, or none, when no more wait."""
+
+    def put_back(self, taken: list[tuple[T, int]]) -> None:
+        """Undo `take_many` for its last samples: they wait again, before all others."""
+
     def newest(self) -> T | None:
         """The last sample that was put, taken, dropped or not; None before the first one and after `clear`."""
 
@@ -123,6 +129,25 @@ class QueueBuffer(Generic[T]):
         self.delivered += 1
         return item
 
+    def take_many(self, most: int) -> list[tuple[T, int]]:
+        """Hand out the oldest samples that wait, up to so many."""
+        waiting = self._waiting
+        if most < len(waiting):
+            taken = [waiting.popleft() for _ in range(most)]
+            self.waiting_bytes -= sum(size_bytes for _, size_bytes in taken)
+        else:
+            taken = list(waiting)
+            waiting.clear()
+            self.waiting_bytes = 0
+        self.delivered += len(taken)
+        return taken
+
+    def put_back(self, taken: list[tuple[T, int]]) -> None:
+        """Have samples wait again that were taken last."""
+        self._waiting.extendleft(reversed(taken))
+        self.waiting_bytes += sum(size_bytes for _, size_bytes in taken)
+        self.delivered -= len(taken)
+
     def newest(self) -> T | None:
         """The last sample that was put, even if it was taken or dropped."""
         return self._newest
@@ -170,6 +195,20 @@ class CacheBuffer(Generic[T]):
         self.waiting_bytes = 0
         self.delivered += 1
         return self._newest  # type: ignore[return-value]  # fresh: put has stored a T
+
+    def take_many(self, most: int) -> list[tuple[T, int]]:
+        """Hand out the newest sample, if it was not yet taken and any are wanted."""
+        size_bytes = self.waiting_bytes
+        return [(self.take(), size_bytes)] if self._fresh and most > 0 else []
+
+    def put_back(self, taken: list[tuple[T, int]]) -> None:
+        """Have the newest sample wait again, unless a newer one has come."""
+        for item, size_bytes in taken:
+            self.delivered -= 1
+            if self._fresh:
+                self.conflated += 1
+            else:
+                self._newest, self._fresh, self.waiting_bytes = item, True, size_bytes
 
     def newest(self) -> T | None:
         """The last sample that was put, even if it was taken."""

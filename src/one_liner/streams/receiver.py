@@ -23,18 +23,15 @@ from one_liner.errors import ConfigurationError, OneLinerError
 from one_liner.rpc.link import Link, State
 from one_liner.streams.intake import Intake
 from one_liner.streams.names import is_own
-from one_liner.streams.subscription import Subscription, shifted
+from one_liner.streams.subscription import Arrival, Subscription
 from one_liner.transport.sockets import Context, Doorbell
 from one_liner.wire.codec import Codec
-from one_liner.wire.extensions import Buffer
 from one_liner.wire.faults import error_of
 from one_liner.wire.messages import (
     MARKER,
-    TOPIC_END,
     Kind,
     Reply,
-    SampleMessage,
-    is_ballast,
+    sample_fields,
     topic_of,
 )
 
@@ -165,37 +162,43 @@ class Receiver:
     def _receive_all(self, intake: Intake) -> None:
         """Take in everything that waits, then wake the readers."""
         offset = self._link.offset
-        for head, buffers in intake.messages():
-            self._receive(head, buffers, intake, offset)
+        topic, subscription = b"", None
+        arrived: list[Arrival] = []
+        for head, length, buffers in intake.samples():
+            if head[:length] != topic:
+                if subscription is not None:
+                    self._hand_over(subscription, arrived, intake, offset)
+                    arrived = []
+                topic = head[:length]
+                subscription = self._by_topic.get(topic)
+            if subscription is not None:
+                arrived.append((head, length, buffers))
+            elif topic in self._markers:
+                self._receive_marker(topic, (head, length, buffers), intake, offset)
+        if subscription is not None:
+            self._hand_over(subscription, arrived, intake, offset)
         for subscription in self._fed:
             subscription.ring()
         self._fed.clear()
 
-    def _receive(self, head: bytes, buffers: list[Buffer], intake: Intake, offset: tuple[float, float]) -> None:
-        length = head.find(TOPIC_END) + 1
-        if is_ballast(head, length):
-            return
-        topic = head[:length]
-        subscription = self._by_topic.get(topic)
-        if subscription is None:
-            marker = self._markers.get(topic)
-            if marker is None:
-                return
-            subscription = marker.subscription
-        else:
-            marker = None
+    def _hand_over(
+        self, subscription: Subscription, arrived: list[Arrival], intake: Intake, offset: tuple[float, float]
+    ) -> None:
+        self._fed.add(subscription)
+        for error in subscription.arrived(arrived, intake.connections, offset):
+            _log.warning("stream %s: %s", subscription.name, error)
+
+    def _receive_marker(self, topic: bytes, arrival: Arrival, intake: Intake, offset: tuple[float, float]) -> None:
+        subscription = self._markers[topic].subscription
         try:
-            message = shifted(SampleMessage.decode(head, length, buffers), *offset)
+            kind = sample_fields(*arrival)[1]
         except OneLinerError as error:
             _log.warning("stream %s: %s", subscription.name, error)
             return
         self._fed.add(subscription)
-        if marker is None:
-            subscription.arrived(message, intake.connections)
-            return
         self._drop(topic)
-        if message.kind != Kind.MARKER:
-            subscription.came_late(message, intake.connections)
+        if kind != Kind.MARKER:
+            subscription.came_late(arrival, intake.connections, offset)
         subscription.unsure_since = None
         subscription.synchronised.set()
 

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+_new = tuple.__new__
+
 
 class Sample(tuple[float, Any]):
     """One sample of a stream: `timestamp, data = sample`. What else is known of it, it says by name."""
 
+    # One attribute, not five: samples are made at some 100 kHz.
     _facts: tuple[str, int, float, float, int]
-
-    def __new__(
-        cls,
-        timestamp: float,
-        data: Any,
-        *,
-        stream: str,
-        sequence: int,
-        wall_time: float,
-        timestamp_error_s: float,
-        origin: int,
-    ) -> Sample:
-        """Made by the reader's thread; users only get them."""
-        sample = tuple.__new__(cls, (timestamp, data))
-        # One attribute, not five: samples are made at some 100 kHz.
-        sample._facts = (stream, sequence, wall_time, timestamp_error_s, origin)
-        return sample
 
     @property
     def timestamp(self) -> float:
@@ -64,3 +50,16 @@ class Sample(tuple[float, Any]):
 
     def __repr__(self) -> str:
         return f"Sample({self.stream!r} #{self.sequence} at {self[0]:.6f}: {self[1]!r})"
+
+
+def made(timestamp: float, data: Any, facts: tuple[str, int, float, float, int]) -> Sample:
+    """A sample; only readers of streams make them.
+
+    Args:
+        timestamp: when the value was there.
+        data: the value.
+        facts: name of the stream, sequence, wall time, error of the timestamp, origin.
+    """
+    sample = _new(Sample, (timestamp, data))
+    sample._facts = facts
+    return sample

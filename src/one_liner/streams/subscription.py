@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Condition, Event, RLock
+from typing import TypeAlias
 
 from one_liner.clock import Clock
 from one_liner.errors import ClosedError, NoDataError, OneLinerError, StreamTimeoutError
 from one_liner.frozen import Frozen
 from one_liner.streams.buffers import SampleBuffer, make_buffer
 from one_liner.streams.ledger import ReaderLedger, ReaderStatistics
-from one_liner.streams.sample import Sample
+from one_liner.streams.sample import Sample, made
 from one_liner.wire.codec import Codec
+from one_liner.wire.extensions import Buffer
 from one_liner.wire.faults import error_of
-from one_liner.wire.messages import Kind, SampleMessage, topic_of
+from one_liner.wire.messages import (
+    SAMPLE_HEAD_BYTES,
+    Encoding,
+    Kind,
+    SampleFields,
+    body_and_rest,
+    sample_fields,
+    topic_of,
+)
 from one_liner.wire.serializers import Loads, value_of
 
 _SLICE_S = 0.05
 _FAILURE = int(Kind.FAILURE)
+_MSGPACK = int(Encoding.MSGPACK)
+
+Arrival: TypeAlias = tuple[bytes, int, list[Buffer]]
+"""A sample as it came off the wire: its first frame, the length of the topic in it, and what follows."""
+# Plain tuples, read by the one who takes the sample: a record of its own for each takes longer than all the rest.
+_Waiting: TypeAlias = tuple[SampleFields, bytes, int, list[Buffer], tuple[float, float]]
 
 
 class Storage(Frozen):
@@ -92,7 +108,7 @@ class Subscription:
 
     def _start_afresh(self) -> None:
         storage = self.storage
-        self._buffer: SampleBuffer[SampleMessage] = make_buffer(
+        self._buffer: SampleBuffer[_Waiting] = make_buffer(
             storage.storage_type, storage.max_samples, storage.max_bytes, storage.drop
         )
         self._ledger = ReaderLedger()
@@ -113,21 +129,37 @@ class Subscription:
 
     # --- the receiver's side -----------------------------------------------------------------------------------------
 
-    def arrived(self, message: SampleMessage, connections: int) -> None:
-        """Take a sample in.
+    def arrived(
+        self, arrivals: list[Arrival], connections: int, offset: tuple[float, float]
+    ) -> Sequence[OneLinerError]:
+        """Take samples in.
 
         Args:
-            message: as it came, its timestamp already on our timeline.
+            arrivals: as they came, in their order.
             connections: how often the connection was made so far; it tells a gap from a lost sample.
+            offset: from their timeline to ours, and how far off that may be.
+
+        Returns:
+            What was wrong with those that are no samples.
         """
-        size = len(message.body)
-        if message.buffers:
-            size += sum(memoryview(buffer).nbytes for buffer in message.buffers)
+        wrong: list[OneLinerError] = []
         with self._lock:
+            ledger, buffer = self._ledger, self._buffer
             reconnected = connections != self._connections
-            self._connections = connections
-            if self._ledger.arrived(message.origin, message.sequence, reconnected):
-                self._buffer.put(message, size)
+            for head, topic_length, buffers in arrivals:
+                try:
+                    fields = sample_fields(head, topic_length, buffers)
+                except OneLinerError as error:
+                    wrong.append(error)
+                    continue
+                start = topic_length + SAMPLE_HEAD_BYTES
+                size = len(head) - start
+                if buffers:
+                    size += sum(memoryview(buffer).nbytes for buffer in buffers)
+                if ledger.arrived(fields[4], fields[2], reconnected):
+                    buffer.put((fields, head, start, buffers, offset), size)
+                self._connections, reconnected = connections, False
+        return wrong
 
     def ring(self) -> None:
         """Wake who waits for what arrived. Once for all that came at once: each time, the interpreter changes hands."""
@@ -137,11 +169,11 @@ class Subscription:
         for listener in self._listeners:
             listener()
 
-    def came_late(self, message: SampleMessage, connections: int) -> None:
+    def came_late(self, arrival: Arrival, connections: int, offset: tuple[float, float]) -> None:
         """Take in the last sample that was made before we were subscribed, unless something newer is here."""
         with self._changed:
-            if self.storage.last_sample and not self._ledger.hears(message.origin):
-                self.arrived(message, connections)
+            if self.storage.last_sample and not self._ledger.hears(sample_fields(*arrival)[4]):
+                self.arrived([arrival], connections, offset)
 
     def close(self) -> None:
         """Wake whoever waits; they get a `ClosedError`."""
@@ -184,7 +216,7 @@ class Subscription:
             message = self._wait(deadline)
         return self._sample(message)
 
-    def _wait(self, deadline: float) -> SampleMessage:
+    def _wait(self, deadline: float) -> _Waiting:
         began = self._clock.now()
         with self._changed:
             while not len(self._buffer):
@@ -244,23 +276,16 @@ class Subscription:
         reason = self._why_nothing(self)
         return f": {reason}" if reason else ""
 
-    def _sample(self, message: SampleMessage) -> Sample:
-        if message.kind == _FAILURE:
-            raise error_of(self._codec.decode(message.body, message.buffers), of_sample=True)
-        data = value_of(message, self._codec, allow_pickle=self._allow_pickle, loads=self.storage.deserializer)
-        return Sample(
-            message.stamp.time,
-            data,
-            stream=self.name,
-            sequence=message.sequence,
-            wall_time=message.wall_time,
-            timestamp_error_s=message.stamp.error_s,
-            origin=message.origin,
-        )
-
-
-def shifted(message: SampleMessage, offset_s: float, error_s: float) -> SampleMessage:
-    """The same sample with its timestamp on our timeline."""
-    if offset_s == 0.0 and error_s == 0.0:
-        return message
-    return message._replace(stamp=message.stamp.shifted(offset_s, error_s))
+    def _sample(self, waiting: _Waiting) -> Sample:
+        fields, head, start, buffers, (offset_s, doubt_s) = waiting
+        _, kind, sequence, _, origin, encoding, time, error_s, wall_time = fields
+        body, rest = body_and_rest(head, start, buffers)
+        if kind == _FAILURE:
+            raise error_of(self._codec.decode(body, rest), of_sample=True)
+        if encoding == _MSGPACK:
+            data = self._codec.decode(body, rest)
+        else:
+            data = value_of(
+                encoding, body, rest, self._codec, allow_pickle=self._allow_pickle, loads=self.storage.deserializer
+            )
+        return made(time + offset_s, data, (self.name, sequence, wall_time, error_s + doubt_s, origin))

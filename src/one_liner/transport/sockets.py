@@ -206,14 +206,18 @@ def receive(socket: Socket, flags: int = 0) -> tuple[bytes, list[Buffer]]:
         zmq.Again: there is none (yet).
     """
     frame = socket.recv(flags, copy=False)
-    head = frame.bytes
-    if not frame.more:
-        return head, []
+    return frame.bytes, receive_rest(socket) if frame.more else []
+
+
+def receive_rest(socket: Socket) -> list[Buffer]:
+    """The frames of a message behind the first one, not copied; there has to be one."""
     rest: list[Buffer] = []
-    while frame.more:
+    more = True
+    while more:
         frame = socket.recv(copy=False)
         rest.append(frame.buffer)
-    return head, rest
+        more = frame.more
+    return rest
 
 
 def send_frames(socket: Socket, frames: list[Buffer], flags: int = 0) -> None:

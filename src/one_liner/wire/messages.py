@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from one_liner.errors import LimitError, MalformedError, VersionMismatchError
 from one_liner.wire.extensions import OUT_OF_BAND_BYTES, Buffer
@@ -32,6 +32,8 @@ _PREFIX = struct.Struct("<2sBBQ")  # magic, version, kind, id
 _REQUEST = struct.Struct("<3sBQQHBH")  # prefix, client, buffers, hops, length of the path
 _REPLY = struct.Struct("<3sBQHdf")  # prefix, buffers, timestamp, its error
 _SAMPLE = struct.Struct("<3sBQHQBdfd")  # prefix (kind: SAMPLE, id: sequence), buffers, origin, encoding, timestamp, …
+SAMPLE_HEAD_BYTES: Final = _SAMPLE.size
+_COUNT_OFFSET = struct.calcsize("<3sBQ")
 _STAMP = struct.Struct("<df")
 _STAMP_OFFSET = struct.calcsize("<3sBQHQB")
 _COPIED_BYTES = 4096  # a body up to this size is copied out of its frame: cheaper than a view of it
@@ -197,7 +199,7 @@ class Request(NamedTuple):
             raise MalformedError(f"not a request: {error}") from None
         if len(head) < end or count != len(buffers) or kind >= _FIRST_REPLY:
             raise MalformedError("not a request: its parts contradict each other")
-        body, rest = _join(head, end, buffers)
+        body, rest = body_and_rest(head, end, buffers)
         refuse_if_busy = kind in _REFUSING
         if refuse_if_busy:
             kind = _REFUSING[kind]
@@ -244,7 +246,7 @@ class Reply(NamedTuple):
         _, kind, request_id, count, time, error_s = _REPLY.unpack_from(head)
         if count != len(buffers) or not _FIRST_REPLY <= kind < _FIRST_SAMPLE:
             raise MalformedError("not a reply: its parts contradict each other")
-        body, rest = _join(head, _REPLY.size, buffers)
+        body, rest = body_and_rest(head, _REPLY.size, buffers)
         return _new(cls, (kind, request_id, _new(Stamp, (time, error_s)), body, rest))
 
 
@@ -294,14 +296,35 @@ class SampleMessage(NamedTuple):
             VersionMismatchError: the publisher speaks another version.
             MalformedError: these bytes are no sample.
         """
-        if len(head) < topic_length + _SAMPLE.size or not head.startswith(_SIGNATURE, topic_length):
-            check_prefix(head, topic_length)
-            raise MalformedError("not a sample: it is too short")
-        _, kind, sequence, count, origin, encoding, time, error_s, wall = _SAMPLE.unpack_from(head, topic_length)
-        if count != len(buffers) or not _FIRST_SAMPLE <= kind <= _LAST_SAMPLE:
-            raise MalformedError("not a sample: its parts contradict each other")
-        body, rest = _join(head, topic_length + _SAMPLE.size, buffers)
+        _, kind, sequence, _, origin, encoding, time, error_s, wall = sample_fields(head, topic_length, buffers)
+        body, rest = body_and_rest(head, topic_length + SAMPLE_HEAD_BYTES, buffers)
         return _new(cls, (kind, sequence, origin, encoding, _new(Stamp, (time, error_s)), wall, body, rest))
+
+
+SampleFields: TypeAlias = tuple[bytes, int, int, int, int, int, float, float, float]
+"""The head of a sample: signature, kind, sequence, number of buffers, origin, encoding, time, its error, wall time."""
+
+
+def sample_fields(head: bytes, topic_length: int, buffers: Sequence[Buffer]) -> SampleFields:
+    """The same as `SampleMessage.decode`, for those who receive more samples than they look at.
+
+    Raises:
+        VersionMismatchError: the publisher speaks another version.
+        MalformedError: these bytes are no sample.
+    """
+    if len(head) < topic_length + SAMPLE_HEAD_BYTES or not head.startswith(_SIGNATURE, topic_length):
+        check_prefix(head, topic_length)
+        raise MalformedError("not a sample: it is too short")
+    fields: SampleFields = _SAMPLE.unpack_from(head, topic_length)
+    if fields[3] != len(buffers) or not _FIRST_SAMPLE <= fields[1] <= _LAST_SAMPLE:
+        raise MalformedError("not a sample: its parts contradict each other")
+    return fields
+
+
+def has_buffers(head: bytes, topic_length: int) -> bool:
+    """Whether a sample says that buffers follow."""
+    at = topic_length + _COUNT_OFFSET
+    return bool(head[at] or head[at + 1])
 
 
 def check_prefix(head: bytes, start: int = 0) -> tuple[int, int]:
@@ -392,8 +415,8 @@ def _split(body: Buffer, buffers: Sequence[Buffer]) -> tuple[Buffer, Sequence[Bu
     return body, buffers
 
 
-def _join(head: bytes, start: int, buffers: Sequence[Buffer]) -> tuple[Buffer, Sequence[Buffer]]:
-    """Undo `_split`."""
+def body_and_rest(head: bytes, start: int, buffers: Sequence[Buffer]) -> tuple[Buffer, Sequence[Buffer]]:
+    """The body of a message and the buffers behind it: what `_split` was given."""
     if not buffers and len(head) - start <= _COPIED_BYTES:
         return head[start:], buffers
     if start == len(head) and buffers:

@@ -10,7 +10,7 @@ from one_liner.errors import ConfigurationError, MalformedError, NotCarriableErr
 from one_liner.frozen import Frozen
 from one_liner.wire.codec import Codec
 from one_liner.wire.extensions import Buffer
-from one_liner.wire.messages import Encoding, SampleMessage
+from one_liner.wire.messages import Encoding
 
 _MSGPACK = int(Encoding.MSGPACK)
 Dumps = Callable[[Any], Any]
@@ -68,11 +68,15 @@ def serializer_of(word: Any, codec: Codec, *, allow_pickle: bool) -> Serializer:
     return Serializer(Encoding.CUSTOM, lambda value: _as_it_is(dumps(value)), dumps)
 
 
-def value_of(message: SampleMessage, codec: Codec, *, allow_pickle: bool, loads: Loads | None) -> Any:
-    """The value of a sample.
+def value_of(
+    encoding: int, body: Buffer, buffers: Sequence[Buffer], codec: Codec, *, allow_pickle: bool, loads: Loads | None
+) -> Any:
+    """The value of a sample that is no failure.
 
     Args:
-        message: a sample that is no failure.
+        encoding: how the body was made from it.
+        body: its own.
+        buffers: and what follows it.
         codec: for msgpack.
         allow_pickle: whether this side was told to allow pickle.
         loads: the reader's own function for bytes of a kind that only it knows.
@@ -80,11 +84,10 @@ def value_of(message: SampleMessage, codec: Codec, *, allow_pickle: bool, loads:
     Raises:
         MalformedError: the body is not what it says it is, or pickled where that is not allowed.
     """
-    encoding, body = message.encoding, message.body
     if encoding == _MSGPACK:
-        return codec.decode(body, message.buffers)
+        return codec.decode(body, buffers)
     if encoding == Encoding.FRAMES:
-        return tuple(bytes(frame) for frame in (body, *message.buffers))
+        return tuple(bytes(frame) for frame in (body, *buffers))
     if encoding in (Encoding.RAW, Encoding.CUSTOM):
         return bytes(body) if loads is None else _loaded(loads, bytes(body))
     if encoding == Encoding.JSON:
