@@ -6,7 +6,7 @@ can account for every sample of a name over the whole life of the server.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from threading import Lock
 from typing import Any, Final, Protocol
@@ -21,9 +21,10 @@ from one_liner.streams.timing import Timing
 from one_liner.wire.codec import Codec
 from one_liner.wire.extensions import Buffer
 from one_liner.wire.faults import fault_of
-from one_liner.wire.messages import Kind, SampleMessage, Stamp, renamed, topic_of
+from one_liner.wire.messages import Kind, SampleMessage, renamed, sample_frames, topic_of
 from one_liner.wire.serializers import Serializer
 
+_SAMPLE: Final = int(Kind.SAMPLE)
 _FAILURE: Final = int(Kind.FAILURE)
 _MAX_REMEMBERED: Final = 10_000  # names of removed streams; clients may make them up
 Send = Callable[[list[Buffer]], bool]
@@ -134,9 +135,10 @@ class Stream:
         Returns:
             False when the sample is an error.
         """
-        message = self._message(value, time, clock)
-        self._emit(message, send)
-        return message.kind == Kind.SAMPLE
+        kind, body, buffers = self._written(value)
+        wall_time = clock.wall() - (clock.now() - time)
+        self._emit(send, kind, self._origin, self.serializer.encoding, time, 0.0, wall_time, body, buffers)
+        return kind != _FAILURE
 
     def push(self, value: Any, time: float, clock: Clock, send: Send) -> bool:
         """The same, for whoever can be told that a value cannot travel.
@@ -147,12 +149,14 @@ class Stream:
         Raises:
             NotCarriableError: the value cannot travel; nothing was sent.
         """
-        message = self._message(value, time, clock, strict=True)
-        return self._emit(message, send)
+        kind, body, buffers = self._written(value, strict=True)
+        wall_time = clock.wall() - (clock.now() - time)
+        return self._emit(send, kind, self._origin, self.serializer.encoding, time, 0.0, wall_time, body, buffers)
 
     def publish_frames(self, message: SampleMessage, send: Send) -> None:
         """Number and send what a foreign publisher sent."""
-        self._emit(message, send)
+        kind, _, origin, encoding, (time, error_s), wall_time, body, buffers = message
+        self._emit(send, kind, origin, encoding, time, error_s, wall_time, body, buffers)
 
     def pass_on(self, frames: list[Buffer], send: Send) -> None:
         """Send a sample of another server as it is, with the number that it has."""
@@ -217,28 +221,42 @@ class Stream:
             **figures,
         )
 
-    def _message(self, value: Any, time: float, clock: Clock, *, strict: bool = False) -> SampleMessage:
-        stamp, wall = Stamp(time), clock.wall() - (clock.now() - time)
+    def _written(self, value: Any, *, strict: bool = False) -> tuple[int, Buffer, Sequence[Buffer]]:
+        """Kind, body and buffers of the sample that carries a value."""
         if not isinstance(value, BaseException):
             try:
                 body, buffers = self.serializer.encode(value)
-                return SampleMessage(Kind.SAMPLE, 0, self._origin, self.serializer.encoding, stamp, wall, body, buffers)
+                return _SAMPLE, body, buffers
             except BaseException as error:
                 if strict:
                     raise
                 # The value cannot be written; that is this sample, and nobody else's trouble.
                 value = error
         body, buffers = self._codec.encode(fault_of(value, self._codec, self._source_text or self.name))
-        return SampleMessage(Kind.FAILURE, 0, self._origin, self.serializer.encoding, stamp, wall, body, buffers)
+        return _FAILURE, body, buffers
 
-    def _emit(self, message: SampleMessage, send: Send) -> bool:
+    def _emit(
+        self,
+        send: Send,
+        kind: int,
+        origin: int,
+        encoding: int,
+        time: float,
+        error_s: float,
+        wall_time: float,
+        body: Buffer,
+        buffers: Sequence[Buffer],
+    ) -> bool:
         with self._lock:
             if self._removed:
                 return False
-            frames = message.encode(self.topic, self._sequence)
-            self._sequence += 1
+            sequence = self._sequence
+            frames = sample_frames(
+                self.topic, kind, sequence, origin, encoding, time, error_s, wall_time, body, buffers
+            )
+            self._sequence = sequence + 1
             self._last = (send, frames)
-            self.ledger.produced(message.kind == _FAILURE)
+            self.ledger.produced(kind == _FAILURE)
             sent = send(frames)
             if sent:
                 self.ledger.published()

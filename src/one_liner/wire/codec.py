@@ -9,6 +9,7 @@ installed.
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +25,8 @@ from one_liner.wire.shown import short
 from one_liner.wire.terms import Terms
 from one_liner.wire.types import Refusal
 from one_liner.wire.writer import Writer
+
+_FLOAT, _FLOAT_64 = struct.Struct(">Bd"), 0xCB  # one byte of msgpack, and the number
 
 
 class _Threads(threading.local):
@@ -71,6 +74,8 @@ class Codec:
         Raises:
             NotCarriableError: something in it can't travel; says what, and where it sits.
         """
+        if type(value) is float:  # Most samples are; the way of everything else takes five times as long.
+            return _FLOAT.pack(_FLOAT_64, value), ()
         writer = self._threads.writer
         if writer.level:  # a function of the user that encodes an instance encodes something itself
             writer = Writer(self.terms)
@@ -97,6 +102,9 @@ class Codec:
         """
         try:
             size = len(body)
+            if size == _FLOAT.size and body[0] == _FLOAT_64:
+                number: float = _FLOAT.unpack(body)[1]
+                return number
             if size > UNCHECKED_BYTES:
                 check_claims(body)
             if size > self.max_elements:  # Each item takes a byte at least.

@@ -283,10 +283,7 @@ class SampleMessage(NamedTuple):
         kind, number, origin, encoding, (time, error_s), wall_time, body, buffers = self
         if sequence is not None:
             number = sequence
-        if buffers or len(body) >= OUT_OF_BAND_BYTES:
-            body, buffers = _split(body, buffers)
-        head = _SAMPLE.pack(_SIGNATURE, kind, number, len(buffers), origin, encoding, time, error_s, wall_time)
-        return [topic + head + body, *buffers]
+        return sample_frames(topic, kind, number, origin, encoding, time, error_s, wall_time, body, buffers)
 
     @classmethod
     def decode(cls, head: bytes, topic_length: int, buffers: Sequence[Buffer]) -> SampleMessage:
@@ -299,6 +296,25 @@ class SampleMessage(NamedTuple):
         _, kind, sequence, _, origin, encoding, time, error_s, wall = sample_fields(head, topic_length, buffers)
         body, rest = body_and_rest(head, topic_length + SAMPLE_HEAD_BYTES, buffers)
         return _new(cls, (kind, sequence, origin, encoding, _new(Stamp, (time, error_s)), wall, body, rest))
+
+
+def sample_frames(
+    topic: bytes,
+    kind: int,
+    sequence: int,
+    origin: int,
+    encoding: int,
+    time: float,
+    error_s: float,
+    wall_time: float,
+    body: Buffer,
+    buffers: Sequence[Buffer],
+) -> list[Buffer]:
+    """The frames of a sample, as `SampleMessage.encode` gives them, for those who make one only to send it."""
+    if buffers or len(body) >= OUT_OF_BAND_BYTES:
+        body, buffers = _split(body, buffers)
+    head = _SAMPLE.pack(_SIGNATURE, kind, sequence, len(buffers), origin, encoding, time, error_s, wall_time)
+    return [topic + head + body, *buffers]
 
 
 SampleFields: TypeAlias = tuple[bytes, int, int, int, int, int, float, float, float]
