@@ -20,6 +20,7 @@ import zmq
 from one_liner.errors import ConfigurationError
 from one_liner.limits import DEFAULT_LIMITS
 from one_liner.transport.endpoints import Endpoint, port_of
+from one_liner.transport.heap import LARGE_BYTES, keep_freed_memory
 from one_liner.wire.extensions import Buffer
 
 Socket = zmq.Socket[bytes]
@@ -215,7 +216,10 @@ def receive_rest(socket: Socket) -> list[Buffer]:
     more = True
     while more:
         frame = socket.recv(copy=False)
-        rest.append(frame.buffer)
+        content = frame.buffer
+        if content.nbytes >= LARGE_BYTES:
+            keep_freed_memory()
+        rest.append(content)
         more = frame.more
     return rest
 
