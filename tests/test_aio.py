@@ -418,6 +418,16 @@ def test_who_has_waited_for_samples_is_forgotten() -> None:
                     await asyncio.sleep(0)
                     push(number)
                     assert (await asyncio.wait_for(waiting, 30)).data == number
+                some = asyncio.create_task(client.get_samples("counter", block=True))
+                await asyncio.sleep(0)
+                push(5)
+                push(6)
+                found = [sample.data for sample in await asyncio.wait_for(some, 30)]
+                while len(found) < 2:
+                    found += [sample.data for sample in await client.get_samples("counter", timeout_s=30)]
+                assert found == [5, 6]
+                with pytest.raises(NoDataError):
+                    await client.get_samples("counter")
                 assert client._parts.subscription("counter")._listeners == ()
 
         asyncio.run(main())

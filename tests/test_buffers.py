@@ -110,6 +110,44 @@ def test_a_cache_hands_out_the_newest_once() -> None:
     assert buffer.delivered == 1
 
 
+def test_many_are_taken_in_order_and_no_more_than_wanted() -> None:
+    buffer = filled(QueueBuffer(), range(5), 10)
+    assert buffer.take_many(2) == [(0, 10), (1, 10)]
+    assert (len(buffer), buffer.waiting_bytes, buffer.delivered) == (3, 30, 2)
+    assert buffer.take_many(9) == [(2, 10), (3, 10), (4, 10)]
+    assert (buffer.take_many(9), buffer.waiting_bytes, buffer.delivered) == ([], 0, 5)
+    cache = filled(CacheBuffer(), range(5), 10)
+    assert cache.take_many(0) == []
+    assert (cache.take_many(9), cache.take_many(9), cache.delivered, cache.waiting_bytes) == ([(4, 10)], [], 1, 0)
+
+
+def test_what_is_put_back_waits_before_all_others() -> None:
+    buffer = filled(QueueBuffer(), range(5), 10)
+    taken = buffer.take_many(4)
+    buffer.put(5, 10)
+    buffer.put_back(taken[1:])
+    assert (len(buffer), buffer.waiting_bytes, buffer.delivered) == (5, 50, 1)
+    assert drain(buffer) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("drop", "kept"), [("oldest", [2, 3, 4]), ("newest", [0, 1, 2])])
+def test_what_is_put_back_is_bounded_too(drop: str, kept: list[int]) -> None:
+    buffer = filled(QueueBuffer(max_samples=3, drop=drop), range(3))
+    taken = buffer.take_many(3)
+    filled(buffer, range(3, 5)).put_back(taken)
+    assert (buffer.dropped, drain(buffer)) == (2, kept)
+
+
+def test_a_cache_takes_back_what_nothing_newer_has_replaced() -> None:
+    buffer = filled(CacheBuffer(), range(2), 10)
+    buffer.put_back(buffer.take_many(1))
+    assert (buffer.take_many(1), buffer.delivered, buffer.conflated) == ([(1, 10)], 1, 1)
+    taken = filled(buffer, range(2, 3)).take_many(1)
+    buffer.put(3, 10)
+    buffer.put_back(taken)
+    assert (buffer.take(), buffer.delivered, buffer.conflated) == (3, 2, 2)
+
+
 def test_a_sample_that_was_taken_is_not_conflated() -> None:
     buffer: CacheBuffer[int] = CacheBuffer()
     for item in range(5):
@@ -179,7 +217,9 @@ def test_whole_numbers_of_numpy_are_bounds() -> None:
     drop=st.sampled_from(["oldest", "newest"]),
     max_samples=st.integers(1, 5),
     max_bytes=st.integers(1, 30),
-    steps=st.lists(st.one_of(st.integers(0, 40), st.sampled_from(["take", "clear"])), max_size=60),
+    steps=st.lists(
+        st.one_of(st.integers(0, 40), st.sampled_from(["take", "take three and put two back", "clear"])), max_size=60
+    ),
 )
 def test_every_sample_put_is_accounted_for(
     storage_type: str, drop: str, max_samples: int, max_bytes: int, steps: list[int | str]
@@ -194,6 +234,10 @@ def test_every_sample_put_is_accounted_for(
             assert buffer.newest() == count - 1
         elif step == "clear":
             buffer.clear()
+        elif step == "take three and put two back":
+            many = buffer.take_many(3)
+            taken += [item for item, _ in many[:1]]
+            buffer.put_back(many[1:])
         elif len(buffer):
             taken.append(buffer.take())
         assert count == buffer.delivered + len(buffer) + buffer.dropped + buffer.conflated

@@ -326,6 +326,83 @@ def test_a_sample_is_a_pair_that_knows_more(server: RouterServer, client: Router
     assert client.last_sample("x") == sample
 
 
+@pytest.mark.parametrize("storage_type", ["queue", "cache"])
+def test_all_that_waits_is_handed_out_in_one_go(
+    server: RouterServer, client: RouterClient, storage_type: Literal["queue", "cache"]
+) -> None:
+    client.configure_stream("x", storage_type, last_sample=False, wait=True)
+    push = server.get_stream_fn("x")
+    for number in range(5):
+        push(number)
+    received(client, "x", 5)
+    expected = list(range(5)) if storage_type == "queue" else [4]
+    assert [sample.data for sample in client.get_samples("x", max_samples=2)] == expected[:2]
+    if storage_type == "queue":
+        found = client.get_samples("x", timeout_s=5)
+        assert [(sample.sequence, sample.data) for sample in found] == [(2, 2), (3, 3), (4, 4)]
+    with pytest.raises(NoDataError):
+        client.get_samples("x")
+    with pytest.raises(StreamTimeoutError):
+        client.get_samples("x", timeout_s=0.02)
+    statistics = client.stream_statistics("x")
+    assert (statistics.delivered, statistics.accounted) == (len(expected), True)
+
+
+def test_waiting_for_many_ends_with_the_first(server: RouterServer, client: RouterClient) -> None:
+    client.configure_stream("x", wait=True)
+    push = server.get_stream_fn("x")
+    found: list[float] = []
+    reader = Thread(target=lambda: found.extend(sample.data for sample in client.get_samples("x", block=True)))
+    reader.start()
+    push(1.5)
+    reader.join(5)
+    assert found == [1.5]
+
+
+def test_a_sample_that_is_an_error_ends_what_is_handed_out_and_is_raised_next(
+    server: RouterServer, client: RouterClient
+) -> None:
+    client.configure_stream("x", wait=True)
+    push = server.get_stream_fn("x")
+    for value in (1, 2, ValueError("no light"), ValueError("no dark"), 3):
+        push(value)
+    received(client, "x", 5)
+    assert [sample.data for sample in client.get_samples("x")] == [1, 2]
+    for message in ("no light", "no dark"):
+        with pytest.raises(SourceFailedError, match=message):
+            client.get_samples("x")
+    assert client.stream_statistics("x").delivered == 4
+    assert [sample.data for sample in client.get_samples("x")] == [3]
+    statistics = client.stream_statistics("x")
+    assert (statistics.delivered, statistics.waiting, statistics.accounted) == (5, 0, True)
+
+
+def test_who_is_interrupted_takes_nothing(server: RouterServer, client: RouterClient) -> None:
+    pressed: list[bytes] = []
+
+    def loads(data: bytes) -> str:
+        if data == b"2" and not pressed:
+            pressed.append(data)
+            raise KeyboardInterrupt
+        return data.decode()
+
+    client.configure_stream("x", deserializer=loads, wait=True)
+    push = server.get_stream_fn("x", serializer=None)
+    for number in range(4):
+        push(str(number).encode())
+    received(client, "x", 4)
+    with pytest.raises(KeyboardInterrupt):
+        client.get_samples("x")
+    assert [sample.data for sample in client.get_samples("x")] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("most", [0, -1, 1.5, True, "all"])
+def test_how_many_are_taken_is_a_number(client: RouterClient, most: Any) -> None:
+    client.configure_stream("x")
+    with pytest.raises(ConfigurationError, match="max_samples must be a positive whole number"):
+        client.get_samples("x", max_samples=most)
+
+
 def test_names_that_begin_alike_never_mix(server: RouterServer, client: RouterClient) -> None:
     names = ["cam", "cam_2", "cam/2", "ca", "c", "cam "]
     for name in names:

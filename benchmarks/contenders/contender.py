@@ -102,6 +102,14 @@ class Reader(ABC):
             TimeoutError: none came.
         """
 
+    def take_many(self, timeout_s: float) -> list[Sample]:
+        """All that wait, at least one, in the way that is fastest for whoever wants them all.
+
+        Raises:
+            TimeoutError: none came.
+        """
+        return [self.take(timeout_s)]
+
     def losses_known(self) -> bool:
         """Whether the library itself can say how many samples were lost, and that adds up."""
         return False

@@ -57,7 +57,15 @@ class Reader(contender.Reader):
             sample = self._client.get_stream(self._stream, timeout_s=timeout_s)
         except NoDataError as error:
             raise TimeoutError(str(error)) from None
-        return Sample(sample.sequence, sample.timestamp, sample.data)
+        timestamp, data = sample
+        return Sample(sample.sequence, timestamp, data)
+
+    def take_many(self, timeout_s: float) -> list[Sample]:
+        try:
+            samples = self._client.get_samples(self._stream, timeout_s=timeout_s)
+        except NoDataError as error:
+            raise TimeoutError(str(error)) from None
+        return [Sample(sample.sequence, *sample) for sample in samples]
 
     def losses_known(self) -> bool:
         return self._client.stream_statistics(self._stream).accounted

@@ -16,7 +16,9 @@ BATCH = 100
 
 @dataclass(frozen=True, kw_only=True)
 class SmallSamples(Workload):
-    """Numbers, pushed by one thread without a pause."""
+    """Numbers, pushed by one thread without a pause, and read one by one or all that wait at once."""
+
+    many: bool = False
 
     def prepare(self, client: Client) -> Reader:
         return client.subscribe("numbers", "queue")
@@ -34,9 +36,13 @@ class SmallSamples(Workload):
         now = start = time.perf_counter()
         count = 0
         while now < start + duration_s:
-            for _ in range(BATCH):
-                last = prepared.take(PATIENCE_S)
-            count += BATCH
+            if self.many:
+                samples = prepared.take_many(PATIENCE_S)
+                last, count = samples[-1], count + len(samples)
+            else:
+                for _ in range(BATCH):
+                    last = prepared.take(PATIENCE_S)
+                count += BATCH
             now = time.perf_counter()
         return {
             "received_per_s": count / (now - start),
@@ -45,16 +51,25 @@ class SmallSamples(Workload):
         }
 
 
+METRICS = {
+    "received_per_s": Metric("received/s", "higher"),
+    "lost_percent": Metric("lost / %", "", 1),
+    "losses_known": Metric("losses known to the library (1: yes)", "higher"),
+}
 WORKLOADS = (
     SmallSamples(
         name="small_samples",
         title="Small samples, as fast as they go",
         needs="streams",
-        metrics={
-            "received_per_s": Metric("received/s", "higher"),
-            "lost_percent": Metric("lost / %", "", 1),
-            "losses_known": Metric("losses known to the library (1: yes)", "higher"),
-        },
+        metrics=METRICS,
         duration_s=1.0,
+    ),
+    SmallSamples(
+        name="small_samples_many",
+        title="Small samples, as fast as they go, read in batches by those who can",
+        needs="streams",
+        metrics=METRICS,
+        duration_s=1.0,
+        many=True,
     ),
 )

@@ -35,6 +35,7 @@ from one_liner.rpc.description import (
     ServerDescription,
 )
 from one_liner.rpc.link import State
+from one_liner.streams.buffers import check_most
 from one_liner.streams.configuration import StreamConfigurations
 from one_liner.streams.ledger import ReaderStatistics
 from one_liner.streams.sample import Sample
@@ -384,6 +385,24 @@ class AsyncRouterClient:
                 sample = subscription.take_or_none(began, deadline)
                 if sample is not None:
                     return sample
+                await bell.wait(min(_LOOK_EVERY_S, deadline - SYSTEM_CLOCK.now()))
+
+    async def get_samples(
+        self, name: str, block: bool = False, *, max_samples: int | None = None, timeout_s: float | None = None
+    ) -> list[Sample]:
+        """Hand out all samples that wait, in one go; arguments and errors as `RouterClient.get_samples`."""
+        limit_s = check_timeout(timeout_s)
+        if not block and limit_s is None:
+            return self._inner.get_samples(name, max_samples=max_samples)
+        most = check_most(max_samples)
+        subscription = self._parts.subscription(name)
+        began = SYSTEM_CLOCK.now()
+        deadline = math.inf if limit_s is None else began + limit_s
+        async with _Bell(subscription.listen, subscription.unlisten) as bell:
+            while True:
+                samples = subscription.take_many_if_any(most, began, deadline)
+                if samples:
+                    return samples
                 await bell.wait(min(_LOOK_EVERY_S, deadline - SYSTEM_CLOCK.now()))
 
     def last_sample(self, name: str) -> Sample:

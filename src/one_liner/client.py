@@ -45,7 +45,7 @@ from one_liner.rpc.client import RpcClient
 from one_liner.rpc.held import HeldLease
 from one_liner.rpc.hello import Hello, random_id, this_host
 from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link, State
-from one_liner.streams.buffers import DEFAULT_MAX_BYTES, DEFAULT_MAX_SAMPLES, make_buffer
+from one_liner.streams.buffers import DEFAULT_MAX_BYTES, DEFAULT_MAX_SAMPLES, check_most, make_buffer
 from one_liner.streams.configuration import StreamConfigurations
 from one_liner.streams.ledger import ReaderStatistics
 from one_liner.streams.names import check_stream_name, is_own
@@ -662,6 +662,35 @@ class RouterClient:
             return subscription.take(-math.inf)
         deadline = math.inf if limit_s is None else self._clock.now() + limit_s
         return subscription.take(deadline)
+
+    def get_samples(
+        self, name: str, block: bool = False, *, max_samples: int | None = None, timeout_s: float | None = None
+    ) -> list[Sample]:
+        """Hand out all samples that wait, in one go: several times as fast as one by one, where there are many.
+
+        From a queue in order, from a cache the newest. Each sample is handed out once, to one caller. One that is an
+        error ends the list, and is raised by the next call.
+
+        Args:
+            name: a configured stream.
+            block: wait until there is at least one, as long as the server lives.
+            max_samples: take no more than so many at once; None takes all.
+            timeout_s: wait no longer than this, in s; waits also without `block`.
+
+        Returns:
+            At least one.
+
+        Raises:
+            ConfigurationError: `max_samples` is no positive whole number.
+            NoDataError, SourceFailedError, UnknownStreamError: as `get_stream`.
+            NoServerError, ServerLostError, RouterDownError, ClosedError: while waiting.
+        """
+        most = check_most(max_samples)
+        limit_s = check_timeout(timeout_s)
+        subscription = self._subscription(name)
+        if not block and limit_s is None:
+            return subscription.take_many(most, -math.inf)
+        return subscription.take_many(most, math.inf if limit_s is None else self._clock.now() + limit_s)
 
     def last_sample(self, name: str) -> Sample:
         """Show the last sample that came, taken or not, without taking it.

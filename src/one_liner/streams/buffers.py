@@ -6,6 +6,7 @@ conflated. They know nothing of samples but their size, and hold no lock: the ow
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from numbers import Integral
 from typing import Final, Generic, Protocol, TypeVar
@@ -143,10 +144,14 @@ class QueueBuffer(Generic[T]):
         return taken
 
     def put_back(self, taken: list[tuple[T, int]]) -> None:
-        """Have samples wait again that were taken last."""
-        self._waiting.extendleft(reversed(taken))
+        """Have samples wait again that were taken last; what does not fit beside newer ones is dropped."""
+        waiting = self._waiting
+        waiting.extendleft(reversed(taken))
         self.waiting_bytes += sum(size_bytes for _, size_bytes in taken)
         self.delivered -= len(taken)
+        while len(waiting) > 1 and (self.waiting_bytes > self._max_bytes or len(waiting) > self._max_samples):
+            self.waiting_bytes -= (waiting.pop() if self._drop_newest else waiting.popleft())[1]
+            self.dropped += 1
 
     def newest(self) -> T | None:
         """The last sample that was put, even if it was taken or dropped."""
@@ -249,6 +254,15 @@ def make_buffer(
     _one_of("storage_type", storage_type, ("queue", "cache"))
     queue: QueueBuffer[T] = QueueBuffer(max_samples, max_bytes, drop)
     return queue if storage_type == "queue" else CacheBuffer()
+
+
+def check_most(max_samples: object) -> int:
+    """How many samples a reader takes at once; without end if None.
+
+    Raises:
+        ConfigurationError: it is no positive whole number.
+    """
+    return sys.maxsize if max_samples is None else _positive("max_samples", max_samples)
 
 
 def _one_of(name: str, word: object, allowed: tuple[str, ...]) -> str:

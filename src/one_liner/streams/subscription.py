@@ -33,7 +33,7 @@ _MSGPACK = int(Encoding.MSGPACK)
 Arrival: TypeAlias = tuple[bytes, int, list[Buffer]]
 """A sample as it came off the wire: its first frame, the length of the topic in it, and what follows."""
 # Plain tuples, read by the one who takes the sample: a record of its own for each takes longer than all the rest.
-_Waiting: TypeAlias = tuple[SampleFields, bytes, int, list[Buffer], tuple[float, float]]
+_Waiting: TypeAlias = tuple[SampleFields, Buffer, Sequence[Buffer], tuple[float, float]]
 
 
 class Storage(Frozen):
@@ -152,12 +152,12 @@ class Subscription:
                 except OneLinerError as error:
                     wrong.append(error)
                     continue
-                start = topic_length + SAMPLE_HEAD_BYTES
-                size = len(head) - start
-                if buffers:
-                    size += sum(memoryview(buffer).nbytes for buffer in buffers)
+                body, rest = body_and_rest(head, topic_length + SAMPLE_HEAD_BYTES, buffers)
+                size = len(body)
+                if rest:
+                    size += sum(memoryview(buffer).nbytes for buffer in rest)
                 if ledger.arrived(fields[4], fields[2], reconnected):
-                    buffer.put((fields, head, start, buffers, offset), size)
+                    buffer.put((fields, body, rest, offset), size)
                 self._connections, reconnected = connections, False
         return wrong
 
@@ -215,6 +215,41 @@ class Subscription:
         except IndexError:
             message = self._wait(deadline)
         return self._sample(message)
+
+    def take_many(self, most: int, deadline: float) -> list[Sample]:
+        """Hand out all samples that wait, up to so many; waits, and raises, as `take` where there is none.
+
+        A sample that is an error ends what is handed out, and is raised when it is the first.
+        """
+        return self._take_waiting(most) or [self.take(deadline)]
+
+    def take_many_if_any(self, most: int, began: float, deadline: float) -> list[Sample]:
+        """The same for a reader that waits elsewhere since `began`; nothing where nothing waits."""
+        samples = self._take_waiting(most)
+        if not samples:
+            with self._lock:
+                self._check_hope(began, deadline)
+        return samples
+
+    def _take_waiting(self, most: int) -> list[Sample]:
+        with self._lock:
+            taken = self._buffer.take_many(most)
+        samples: list[Sample] = []
+        try:
+            for waiting, _ in taken:
+                samples.append(self._sample(waiting))
+        except OneLinerError:
+            self._put_back(taken[max(1, len(samples)) :])
+            if not samples:
+                raise
+        except BaseException:  # Ctrl-C, say: nobody gets any of them.
+            self._put_back(taken)
+            raise
+        return samples
+
+    def _put_back(self, taken: list[tuple[_Waiting, int]]) -> None:
+        with self._lock:
+            self._buffer.put_back(taken)
 
     def _wait(self, deadline: float) -> _Waiting:
         began = self._clock.now()
@@ -277,9 +312,8 @@ class Subscription:
         return f": {reason}" if reason else ""
 
     def _sample(self, waiting: _Waiting) -> Sample:
-        fields, head, start, buffers, (offset_s, doubt_s) = waiting
+        fields, body, rest, (offset_s, doubt_s) = waiting
         _, kind, sequence, _, origin, encoding, time, error_s, wall_time = fields
-        body, rest = body_and_rest(head, start, buffers)
         if kind == _FAILURE:
             raise error_of(self._codec.decode(body, rest), of_sample=True)
         if encoding == _MSGPACK:
