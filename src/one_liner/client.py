@@ -656,12 +656,7 @@ class RouterClient:
             UnknownStreamError: it was not configured; also a `KeyError`.
             NoServerError, ServerLostError, RouterDownError, ClosedError: while waiting.
         """
-        limit_s = check_timeout(timeout_s)
-        subscription = self._subscription(name)
-        if not block and limit_s is None:
-            return subscription.take(-math.inf)
-        deadline = math.inf if limit_s is None else self._clock.now() + limit_s
-        return subscription.take(deadline)
+        return self._subscription(name).take(_patience_s(block, timeout_s))
 
     def get_samples(
         self, name: str, block: bool = False, *, max_samples: int | None = None, timeout_s: float | None = None
@@ -685,12 +680,8 @@ class RouterClient:
             NoDataError, SourceFailedError, UnknownStreamError: as `get_stream`.
             NoServerError, ServerLostError, RouterDownError, ClosedError: while waiting.
         """
-        most = check_most(max_samples)
-        limit_s = check_timeout(timeout_s)
-        subscription = self._subscription(name)
-        if not block and limit_s is None:
-            return subscription.take_many(most, -math.inf)
-        return subscription.take_many(most, math.inf if limit_s is None else self._clock.now() + limit_s)
+        patience_s = _patience_s(block, timeout_s)
+        return self._subscription(name).take_many(check_most(max_samples), patience_s)
 
     def last_sample(self, name: str) -> Sample:
         """Show the last sample that came, taken or not, without taking it.
@@ -980,6 +971,13 @@ class RouterClient:
         self._check_process()
         if self._closed:
             raise ClosedError("this client is closed")
+
+
+def _patience_s(block: bool, timeout_s: float | None) -> float:
+    """How long a reader of samples waits."""
+    if timeout_s is None:
+        return math.inf if block else 0.0
+    return check_timeout(timeout_s) or 0.0
 
 
 def _ignore(_: OneLinerError) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Condition, Lock, Thread, current_thread
 from typing import Any, Final
 
@@ -20,7 +20,8 @@ from one_liner.events.ledger import EmergencyLedger
 from one_liner.events.selection import Selection
 from one_liner.frozen import Frozen
 from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link
-from one_liner.streams.subscription import Arrival, Storage, Subscription
+from one_liner.streams.intake import Arrival
+from one_liner.streams.subscription import Storage, Subscription
 from one_liner.wire.codec import Codec
 from one_liner.wire.faults import error_of
 from one_liner.wire.messages import ROUTE_SEPARATOR, Kind, Reply
@@ -50,18 +51,15 @@ class Feed(Subscription):
         self.event_topic, self.source = topic, source
         self._signal = signal
 
-    def arrived(
-        self, arrivals: list[Arrival], connections: int, offset: tuple[float, float]
-    ) -> Sequence[OneLinerError]:
+    def arrived(self, arrivals: list[Arrival], connections: int, offset: tuple[float, float]) -> None:
         """Take events in."""
-        wrong = super().arrived(arrivals, connections, offset)
+        super().arrived(arrivals, connections, offset)
         self._signal()
-        return wrong
 
     def next_event(self) -> Event | None:
         """The next one; None when there is none."""
         try:
-            return Event.from_dict(self.take(_PAST).data, self.source)
+            return Event.from_dict(self.take(0.0).data, self.source)
         except (NoDataError, ClosedError):
             return None
 

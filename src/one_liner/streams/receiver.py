@@ -21,9 +21,9 @@ import zmq
 from one_liner.clock import Clock
 from one_liner.errors import ConfigurationError, OneLinerError
 from one_liner.rpc.link import Link, State
-from one_liner.streams.intake import Intake
+from one_liner.streams.intake import Arrival, Intake
 from one_liner.streams.names import is_own
-from one_liner.streams.subscription import Arrival, Subscription
+from one_liner.streams.subscription import Subscription
 from one_liner.transport.sockets import Context, Doorbell
 from one_liner.wire.codec import Codec
 from one_liner.wire.faults import error_of
@@ -31,7 +31,6 @@ from one_liner.wire.messages import (
     MARKER,
     Kind,
     Reply,
-    sample_fields,
     topic_of,
 )
 
@@ -162,43 +161,32 @@ class Receiver:
     def _receive_all(self, intake: Intake) -> None:
         """Take in everything that waits, then wake the readers."""
         offset = self._link.offset
-        topic, subscription = b"", None
+        current, subscription = b"", None
         arrived: list[Arrival] = []
-        for head, length, buffers in intake.samples():
-            if head[:length] != topic:
+        for topic, arrival in intake.samples():
+            if topic != current:
                 if subscription is not None:
-                    self._hand_over(subscription, arrived, intake, offset)
+                    subscription.arrived(arrived, intake.connections, offset)
                     arrived = []
-                topic = head[:length]
-                subscription = self._by_topic.get(topic)
+                current, subscription = topic, self._by_topic.get(topic)
+                if subscription is not None:
+                    self._fed.add(subscription)
             if subscription is not None:
-                arrived.append((head, length, buffers))
+                arrived.append(arrival)
             elif topic in self._markers:
-                self._receive_marker(topic, (head, length, buffers), intake, offset)
+                self._receive_marker(topic, arrival, intake.connections, offset)
         if subscription is not None:
-            self._hand_over(subscription, arrived, intake, offset)
+            subscription.arrived(arrived, intake.connections, offset)
         for subscription in self._fed:
             subscription.ring()
         self._fed.clear()
 
-    def _hand_over(
-        self, subscription: Subscription, arrived: list[Arrival], intake: Intake, offset: tuple[float, float]
-    ) -> None:
-        self._fed.add(subscription)
-        for error in subscription.arrived(arrived, intake.connections, offset):
-            _log.warning("stream %s: %s", subscription.name, error)
-
-    def _receive_marker(self, topic: bytes, arrival: Arrival, intake: Intake, offset: tuple[float, float]) -> None:
+    def _receive_marker(self, topic: bytes, arrival: Arrival, connections: int, offset: tuple[float, float]) -> None:
         subscription = self._markers[topic].subscription
-        try:
-            kind = sample_fields(*arrival)[1]
-        except OneLinerError as error:
-            _log.warning("stream %s: %s", subscription.name, error)
-            return
         self._fed.add(subscription)
         self._drop(topic)
-        if kind != Kind.MARKER:
-            subscription.came_late(arrival, intake.connections, offset)
+        if arrival[0][1] != Kind.MARKER:
+            subscription.came_late(arrival, connections, offset)
         subscription.unsure_since = None
         subscription.synchronised.set()
 

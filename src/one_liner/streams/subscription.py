@@ -10,29 +10,19 @@ from one_liner.clock import Clock
 from one_liner.errors import ClosedError, NoDataError, OneLinerError, StreamTimeoutError
 from one_liner.frozen import Frozen
 from one_liner.streams.buffers import SampleBuffer, make_buffer
+from one_liner.streams.intake import Arrival
 from one_liner.streams.ledger import ReaderLedger, ReaderStatistics
 from one_liner.streams.sample import Sample, made
 from one_liner.wire.codec import Codec
 from one_liner.wire.extensions import Buffer
 from one_liner.wire.faults import error_of
-from one_liner.wire.messages import (
-    SAMPLE_HEAD_BYTES,
-    Encoding,
-    Kind,
-    SampleFields,
-    body_and_rest,
-    sample_fields,
-    topic_of,
-)
+from one_liner.wire.messages import Encoding, Kind, SampleFields, topic_of
 from one_liner.wire.serializers import Loads, value_of
 
 _SLICE_S = 0.05
 _FAILURE = int(Kind.FAILURE)
 _MSGPACK = int(Encoding.MSGPACK)
 
-Arrival: TypeAlias = tuple[bytes, int, list[Buffer]]
-"""A sample as it came off the wire: its first frame, the length of the topic in it, and what follows."""
-# Plain tuples, read by the one who takes the sample: a record of its own for each takes longer than all the rest.
 _Waiting: TypeAlias = tuple[SampleFields, Buffer, Sequence[Buffer], tuple[float, float]]
 
 
@@ -129,37 +119,25 @@ class Subscription:
 
     # --- the receiver's side -----------------------------------------------------------------------------------------
 
-    def arrived(
-        self, arrivals: list[Arrival], connections: int, offset: tuple[float, float]
-    ) -> Sequence[OneLinerError]:
+    def arrived(self, arrivals: list[Arrival], connections: int, offset: tuple[float, float]) -> None:
         """Take samples in.
 
         Args:
             arrivals: as they came, in their order.
             connections: how often the connection was made so far; it tells a gap from a lost sample.
             offset: from their timeline to ours, and how far off that may be.
-
-        Returns:
-            What was wrong with those that are no samples.
         """
-        wrong: list[OneLinerError] = []
         with self._lock:
             ledger, buffer = self._ledger, self._buffer
             reconnected = connections != self._connections
-            for head, topic_length, buffers in arrivals:
-                try:
-                    fields = sample_fields(head, topic_length, buffers)
-                except OneLinerError as error:
-                    wrong.append(error)
-                    continue
-                body, rest = body_and_rest(head, topic_length + SAMPLE_HEAD_BYTES, buffers)
-                size = len(body)
-                if rest:
-                    size += sum(memoryview(buffer).nbytes for buffer in rest)
+            self._connections = connections
+            for fields, body, rest in arrivals:
                 if ledger.arrived(fields[4], fields[2], reconnected):
+                    size = len(body)
+                    if rest:
+                        size += sum(memoryview(part).nbytes for part in rest)
                     buffer.put((fields, body, rest, offset), size)
-                self._connections, reconnected = connections, False
-        return wrong
+                reconnected = False
 
     def ring(self) -> None:
         """Wake who waits for what arrived. Once for all that came at once: each time, the interpreter changes hands."""
@@ -172,7 +150,7 @@ class Subscription:
     def came_late(self, arrival: Arrival, connections: int, offset: tuple[float, float]) -> None:
         """Take in the last sample that was made before we were subscribed, unless something newer is here."""
         with self._changed:
-            if self.storage.last_sample and not self._ledger.hears(sample_fields(*arrival)[4]):
+            if self.storage.last_sample and not self._ledger.hears(arrival[0][4]):
                 self.arrived([arrival], connections, offset)
 
     def close(self) -> None:
@@ -197,12 +175,11 @@ class Subscription:
 
     # --- the reader's side -------------------------------------------------------------------------------------------
 
-    def take(self, deadline: float) -> Sample:
+    def take(self, patience_s: float) -> Sample:
         """Hand out the next sample.
 
         Args:
-            deadline: how long to wait for one, on our timeline; a past one does not wait, infinity waits as long as
-                the server lives.
+            patience_s: how long to wait for one; 0 does not wait, infinity waits as long as the server lives.
 
         Raises:
             NoDataError: nothing new has come (`StreamTimeoutError` after waiting).
@@ -213,15 +190,15 @@ class Subscription:
             with self._lock:
                 message = self._buffer.take()
         except IndexError:
-            message = self._wait(deadline)
+            message = self._wait(patience_s)
         return self._sample(message)
 
-    def take_many(self, most: int, deadline: float) -> list[Sample]:
+    def take_many(self, most: int, patience_s: float) -> list[Sample]:
         """Hand out all samples that wait, up to so many; waits, and raises, as `take` where there is none.
 
         A sample that is an error ends what is handed out, and is raised when it is the first.
         """
-        return self._take_waiting(most) or [self.take(deadline)]
+        return self._take_waiting(most) or [self.take(patience_s)]
 
     def take_many_if_any(self, most: int, began: float, deadline: float) -> list[Sample]:
         """The same for a reader that waits elsewhere since `began`; nothing where nothing waits."""
@@ -251,8 +228,9 @@ class Subscription:
         with self._lock:
             self._buffer.put_back(taken)
 
-    def _wait(self, deadline: float) -> _Waiting:
+    def _wait(self, patience_s: float) -> _Waiting:
         began = self._clock.now()
+        deadline = began + patience_s
         with self._changed:
             while not len(self._buffer):
                 now = self._check_hope(began, deadline)
