@@ -159,13 +159,13 @@ class Ticker:
             if not self._sleep_until(tick.deadline):
                 break
             began = self._clock.now()
-            self._publisher.hear()
             for stream in self._registry.at(self.frequency_hz):
                 if stream.active and not (stream.on_demand and not self._publisher.listens(stream.topic)):
                     if tick.skipped:
                         stream.ledger.skipped_late(tick.skipped)
                     self._serve(stream, tick.deadline)
             now = self._clock.now()
+            self._publisher.hear()
             complaint = suffering.ticked(tick.skipped, now - began, now)
             if complaint is not None:
                 _log.warning("%g Hz: %s", self.frequency_hz, complaint)
