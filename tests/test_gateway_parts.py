@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
+import enum
 import os
 import ssl
 import subprocess
@@ -28,6 +30,7 @@ from one_liner.gateway.access import Role, Token, read_tokens
 from one_liner.gateway.annotations import is_scalar, type_of
 from one_liner.gateway.frames import binary_frame, read_binary_frame
 from one_liner.gateway.guard import Rates
+from one_liner.gateway.json_values import dumps
 from one_liner.gateway.settings import Server, servers_of
 from one_liner.testing import SubprocessServer
 from tests.gateway_process import GatewayProcess, make_lab
@@ -208,3 +211,46 @@ def test_what_cannot_be_configured(tmp_path: Path) -> None:
             read_tokens(file)
     file.write_text('[anna]\ntoken = "long enough"')
     assert read_tokens(file) == (Token("long enough", Role.CONTROL, "anna"),)
+
+
+# --- JSON ------------------------------------------------------------------------------------------------------------
+
+
+class Mode(enum.Enum):
+    FAST = "fast"
+
+
+@dataclasses.dataclass
+class Point:
+    x: float
+    hidden: Any = None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (float("nan"), "null"),
+        ([1.5, float("-inf")], "[1.5,null]"),
+        (2**70, str(2**70)),
+        ({1: 2, None: 3, 0.5: [2**65]}, '{"1":2,"null":3,"0.5":[36893488147419103232]}'),
+        ("µ", '"µ"'),
+        ("\ud800", r'"\ud800"'),
+        (Mode.FAST, '"fast"'),
+        ({"mode": Mode.FAST}, '{"mode":"fast"}'),
+        (Point(float("inf"), {1: b"\0"}), '{"x":null,"hidden":{"1":"AA=="}}'),
+        (1 + 2j, "[1.0,2.0]"),
+        (np.float32(0.5), "0.5"),
+        (np.array([[1, 2]], np.uint8), "[[1,2]]"),
+        (np.array([1.0, np.nan]), "[1.0,null]"),
+        ({"when": datetime.datetime(2026, 1, 2, 3, 4, 5)}, '{"when":"2026-01-02T03:04:05"}'),
+        ((datetime.timedelta(seconds=1.5), {3}), "[1.5,[3]]"),
+    ],
+)
+def test_what_instruments_return_has_a_form_in_json(value: Any, text: str) -> None:
+    assert dumps(value).decode() == text
+
+
+def test_what_is_nested_without_end_is_cut_off() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    assert dumps(endless).startswith(b"[[[[")

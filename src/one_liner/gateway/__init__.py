@@ -54,6 +54,7 @@ _OF_THE_EXTRA = frozenset(
         "httpx",
         "multipart",
         "numpy",
+        "orjson",
         "prometheus_client",
         "pydantic",
         "starlette",
