@@ -18,7 +18,6 @@ from one_liner.errors import (
     ClosedError,
     ConfigurationError,
     MissingExtraError,
-    NoDataError,
     NotExposedError,
     OneLinerError,
     SourceFailedError,
@@ -202,6 +201,8 @@ class Bridge:
         if self._calls:
             await self._broker.subscribe(self.subjects.calls, queue=self._prefix, cb=self._on_call)
             await self._broker.subscribe(self.subjects.description, queue=self._prefix, cb=self._on_describe)
+            # Its ping overtakes what was to be sent before it; the second one comes behind all that.
+            await self._broker.flush()
             await self._broker.flush()
         self._ready.set()
 
@@ -225,7 +226,8 @@ class Bridge:
         _log.debug("broker: %s", error)
 
     async def _on_disconnect(self) -> None:
-        _log.warning("the broker %s is away; trying again", self._urls[0])
+        if self._broker is not None and not self._broker.is_closed:  # Not by us.
+            _log.warning("the broker %s is away; trying again", self._urls[0])
 
     async def _on_reconnect(self) -> None:
         self._reconnections += 1
@@ -263,17 +265,11 @@ class Bridge:
         try:
             while True:
                 try:
-                    sample = await self._client.get_stream(name, block=True)
-                    await self._publish(subject, sample)
-                    await self._publish_those_that_wait(name, subject)
-                except SourceFailedError as failed:
-                    await self._publish_fault(subject, failed)
+                    await self._publish_batch(name, subject, await self._client.get_samples(name, _MOST_IN_A_ROW))
                 except (ClosedError, UnknownStreamError):
                     return
                 except TransportError:
                     await asyncio.sleep(_AGAIN_S)  # The server is away, and is expected back.
-                except OneLinerError as error:
-                    _log.warning("a sample of %s cannot be read: %s", name, error)
                 # Others have their turn, and fast samples come together: waking up costs more than one of them.
                 await asyncio.sleep(_GATHER_S)
         finally:
@@ -282,21 +278,16 @@ class Bridge:
             except OneLinerError:
                 pass  # The client was closed before.
 
-    async def _publish_those_that_wait(self, name: str, subject: str) -> None:
-        try:
-            for _ in range(_MOST_IN_A_ROW):
-                await self._publish(subject, await self._client.get_stream(name))
-        except NoDataError:
-            pass
-
-    async def _publish(self, subject: str, sample: Sample) -> None:
-        head = f'{{"timestamp":{sample.wall_time!r},"sequence":{sample.sequence},"data":'
-        await self._send(subject, b"%s%s}" % (head.encode(), dumps(sample.data)))
-
-    async def _publish_fault(self, subject: str, failed: SourceFailedError) -> None:
-        await self._send(
-            subject, dumps({"timestamp": None, "sequence": None, "data": None, "error": fault_json(failed)})
-        )
+    async def _publish_batch(self, name: str, subject: str, batch: list[Sample | OneLinerError]) -> None:
+        for item in batch:
+            if isinstance(item, Sample):
+                content = {"timestamp": item.wall_time, "sequence": item.sequence, "data": item.data}
+            elif isinstance(item, SourceFailedError):
+                content = {"timestamp": None, "sequence": None, "data": None, "error": fault_json(item)}
+            else:
+                _log.warning("a sample of %s cannot be read: %s", name, item)
+                continue
+            await self._send(subject, dumps(content))
 
     async def _send(self, subject: str, payload: bytes) -> None:
         broker = self._broker
