@@ -3,7 +3,7 @@
 Both write the same samples as JSON and publish them to a real nats-server, in a process of their own, and a subscriber
 in another counts what arrives per second. The bridge has a third process in front, an instrument's server that pushes
 samples as fast as the bridge takes them. Rounds alternate, because absolute figures move with the machine; the medians
-are compared.
+are compared. What a sample costs is the processor's time of the one who publishes: the script, or the bridge.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -34,8 +34,11 @@ from one_liner.server import RouterServer
 
 SIZES = (10, 1_000, 100_000, 1_000_000)
 SUBJECT = "one_liner.stream.text"
-AHEAD = 800
-"""How many messages may be on the way: enough to keep everybody busy, too few for any buffer to overflow."""
+AHEAD = 450
+"""How many messages may be on the way: enough to keep everybody busy, too few for any buffer to overflow.
+
+libzmq's hold 1000, and tell their writers of room only when half of them was read.
+"""
 
 
 @contextmanager
@@ -57,15 +60,37 @@ def broker() -> Iterator[str]:
             process.wait()
 
 
+class Measured(NamedTuple):
+    """One round.
+
+    Attributes:
+        rate_hz: messages per second at the subscriber.
+        cost_us: what one took of the processor at who published it.
+    """
+
+    rate_hz: float
+    cost_us: float
+
+
 class Gauge:
     """How many messages the subscriber has had, told to the one who makes them, so that nothing overflows."""
 
     def __init__(self) -> None:
         self.seen: Any = multiprocessing.Value("q", 0, lock=False)
+        self.before: Any = multiprocessing.Value("q", 0, lock=False)
+
+    def begin(self) -> None:
+        """The way is known to be open, and nothing is on it: what comes from now on counts."""
+        time.sleep(0.3)
+        self.before.value = self.seen.value
+
+    def on_the_way(self, sent: int) -> int:
+        """How many of so many have not arrived."""
+        return sent - int(self.seen.value) + int(self.before.value)
 
     def wait(self, sent: int, allowed: int) -> None:
         """Until not more than so many are on the way."""
-        while sent - self.seen.value > allowed:
+        while self.on_the_way(sent) > allowed:
             time.sleep(0.0001)
 
 
@@ -83,8 +108,9 @@ def subscribe(url: str, count: int, gauge: Gauge, out: Connection) -> None:
             got += 1
             gauge.seen.value = got
             ended = time.perf_counter()
-            began = began or ended
-            if got == count:
+            if got == gauge.before.value + 1:
+                began = ended
+            elif got == gauge.before.value + count:
                 finished.set()
 
         await client.subscribe(SUBJECT, cb=on_message, pending_msgs_limit=-1, pending_bytes_limit=-1)
@@ -95,6 +121,7 @@ def subscribe(url: str, count: int, gauge: Gauge, out: Connection) -> None:
                 await finished.wait()
         except TimeoutError:
             pass
+        got -= gauge.before.value
         out.send((got, (got - 1) / (ended - began)))
         await client.close()
 
@@ -109,13 +136,16 @@ def publish_bare(url: str, size: int, count: int, gauge: Gauge, go: Connection) 
         await client.connect(url)
         text = "x" * size
         go.recv()
+        gauge.begin()
+        began_s = time.process_time()
         for number in range(count):
-            if number - gauge.seen.value > AHEAD:
+            if gauge.on_the_way(number) > AHEAD:
                 await client.flush()
                 gauge.wait(number, AHEAD // 2)
             sample = {"timestamp": time.time(), "sequence": number, "data": text}
             await client.publish(SUBJECT, json.dumps(sample).encode())
         await client.flush(60)
+        go.send(time.process_time() - began_s)
         go.recv()
         await client.close()
 
@@ -129,8 +159,13 @@ def serve(size: int, count: int, gauge: Gauge, go: Connection) -> None:
         server.run()
         go.send(server.rpc_port)
         go.recv()
+        while not gauge.seen.value:  # Until the bridge has subscribed.
+            push("x" * size)
+            time.sleep(0.01)
+        gauge.begin()
+        go.send("begun")
         for number in range(count):
-            if number - gauge.seen.value > AHEAD:
+            if gauge.on_the_way(number) > AHEAD:
                 gauge.wait(number, AHEAD // 2)
             push("x" * size)
         go.recv()
@@ -140,12 +175,14 @@ def bridge(url: str, port: int, go: Connection) -> None:
     """The bridge, as the command runs it."""
 
     async def main() -> None:
-        async with AsyncRouterClient(rpc_port=port, broadcast_port=None) as client:
-            await client.configure_stream("text", "queue", last_sample=False, wait=True)
-            async with Bridge(url, client, streams=["text"]) as one:
-                await one.wait_connected()
-                go.send("ready")
-                await asyncio.to_thread(go.recv)
+        async with (
+            AsyncRouterClient(rpc_port=port, broadcast_port=None) as client,
+            Bridge(url, client, streams=["text"]) as one,
+        ):
+            await one.wait_connected()
+            go.send("ready")
+            while await asyncio.to_thread(go.recv) != "end":
+                go.send(time.process_time())
 
     asyncio.run(main())
 
@@ -164,8 +201,14 @@ def process(target: Any, *arguments: Any) -> Iterator[Connection]:
         child.join()
 
 
-def measure(url: str, size: int, count: int, bridged: bool) -> float:
-    """Messages per second at the subscriber."""
+def asked(line: Connection) -> Any:
+    """What the other end of a line answers."""
+    line.send("now")
+    return line.recv()
+
+
+def measure(url: str, size: int, count: int, bridged: bool) -> Measured:
+    """One round, with or without the bridge."""
     gauge = Gauge()
     with process(subscribe, url, count, gauge) as subscriber:
         subscriber.recv()
@@ -173,14 +216,18 @@ def measure(url: str, size: int, count: int, bridged: bool) -> float:
             with process(serve, size, count, gauge) as server, process(bridge, url, server.recv()) as middle:
                 middle.recv()
                 server.send("go")
-                got, rate = subscriber.recv()
+                server.recv()
+                began_s = asked(middle)
+                got, rate_hz = subscriber.recv()
+                cost_s = asked(middle) - began_s
         else:
             with process(publish_bare, url, size, count, gauge) as publisher:
                 publisher.send("go")
-                got, rate = subscriber.recv()
+                got, rate_hz = subscriber.recv()
+                cost_s = publisher.recv()
     if got < count:
         print(f"  only {got} of {count} arrived")
-    return float(rate)
+    return Measured(rate_hz, cost_s / count * 1e6)
 
 
 def main() -> None:
@@ -189,13 +236,20 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES)
     options = parser.parse_args()
     with broker() as url:
-        print(f"{'bytes':>9} {'bare /s':>9} {'bridge /s':>9} {'ratio':>6}")
+        print(f"{'bytes':>9} {'bare /s':>9} {'bridge /s':>9} {'ratio':>6} {'bare us':>9} {'bridge us':>9}")
         for size in options.sizes:
-            count = max(300, min(3_000, 80_000_000 // (size + 1000)))
+            count = max(300, min(100_000, 200_000_000 // (size + 1000)))
             pairs = [(measure(url, size, count, False), measure(url, size, count, True)) for _ in range(options.rounds)]
-            bare, bridged = (statistics.median(one) for one in zip(*pairs, strict=True))
-            ratios = ", ".join(f"{b / a:.2f}" for a, b in pairs)
-            print(f"{size:>9} {bare:>9.0f} {bridged:>9.0f} {bridged / bare:>6.2f}   rounds: {ratios}", flush=True)
+            bare, bridged = (
+                Measured(*(statistics.median(values) for values in zip(*each, strict=True)))
+                for each in zip(*pairs, strict=True)
+            )
+            ratios = ", ".join(f"{b.rate_hz / a.rate_hz:.2f}" for a, b in pairs)
+            print(
+                f"{size:>9} {bare.rate_hz:>9.0f} {bridged.rate_hz:>9.0f} {bridged.rate_hz / bare.rate_hz:>6.2f}"
+                f" {bare.cost_us:>9.1f} {bridged.cost_us:>9.1f}   rounds: {ratios}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
