@@ -102,9 +102,9 @@ class Rig:
             channel = self._channels[name] = Channel(self.client, name)
         return channel
 
-    def watch(self, name: str, most: int = 1) -> Watch:
-        """Watch a stream, which need not be there yet; `async with` what this gives."""
-        return Watch(self.channel(name), most)
+    def watch(self, name: str, most: int = 1, filled: asyncio.Event | None = None) -> Watch:
+        """Watch a stream, which need not be there yet; `async with` what this gives. Arguments as of `Watch`."""
+        return Watch(self.channel(name), most, filled)
 
     async def check_stream(self, name: str) -> None:
         """Raise if there is no such stream.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -19,7 +20,7 @@ from one_liner.gateway.faults import fault_json
 from one_liner.gateway.frames import binary_frame, media_type, picture, sample_head, sample_json
 from one_liner.gateway.gateway import Gateway, gateway_of
 from one_liner.gateway.json_values import JsonValueResponse, dumps
-from one_liner.gateway.outbox import wait_for_end
+from one_liner.gateway.outbox import Content, wait_for_end
 from one_liner.gateway.rigs import Rig, streams_of
 
 _LAST_SAMPLE_S = 3.0
@@ -140,7 +141,7 @@ def _add_socket(router: APIRouter) -> None:
                         )
                         continue
                     large = getattr(item.data, "nbytes", 0) >= _LARGE_BYTES
-                    content = binary_frame(sample_head(name, item), item.data) if binary else _text(name, item)
+                    content = samples.written(item, (name, binary), partial(_content, name, item, binary))
                     outbox.put(content, key=name if large else None, droppable=True)
 
             await wait_for_end(websocket, outbox, forward())
@@ -173,8 +174,8 @@ async def _parts(rig: Rig, name: str, period_s: float) -> AsyncIterator[bytes]:
             await asyncio.sleep(max(0.0, began + period_s - loop.time()))
 
 
-def _text(name: str, sample: Sample) -> str:
-    return sample_json(name, sample).decode()
+def _content(name: str, sample: Sample, binary: bool) -> Content:
+    return binary_frame(sample_head(name, sample), sample.data) if binary else sample_json(name, sample).decode()
 
 
 def _head_of(sample: Sample) -> dict[str, str]:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from collections.abc import Callable, Hashable
 from typing import Self
 
 from one_liner.aio import AsyncRouterClient, Sample
@@ -22,6 +23,7 @@ from one_liner.errors import (
     TransportError,
     UnknownStreamError,
 )
+from one_liner.gateway.outbox import Content
 
 _LINGER_S = 10.0
 _AGAIN_S = 0.25
@@ -36,15 +38,16 @@ class Watch:
     Args:
         channel: the stream.
         most: how many samples may wait for this watcher; with 1 it has the newest.
+        filled: is set when something new comes; one event may be that of several watches.
 
     Attributes:
         missed: how many samples were thrown away because they were not taken in time.
     """
 
-    def __init__(self, channel: Channel, most: int = 1) -> None:
+    def __init__(self, channel: Channel, most: int = 1, filled: asyncio.Event | None = None) -> None:
         self._channel = channel
         self._waiting: deque[Sample | SourceFailedError] = deque(maxlen=most)
-        self._filled = asyncio.Event()
+        self._filled = asyncio.Event() if filled is None else filled
         self.missed = 0
 
     def offer(self, item: Sample | SourceFailedError) -> None:
@@ -81,6 +84,10 @@ class Watch:
         self._waiting.clear()
         return taken
 
+    def written(self, item: Sample | SourceFailedError, form: Hashable, write: Callable[[], Content]) -> Content:
+        """What is sent of an item, in a form: written once for all who want it so while it is the last that came."""
+        return self._channel.written(item, form, write)
+
     async def __aenter__(self) -> Self:
         self._channel.add(self)
         return self
@@ -109,6 +116,7 @@ class Channel:
         self._task: asyncio.Task[None] | None = None
         self._lingering: asyncio.TimerHandle | None = None
         self._last: Sample | SourceFailedError | None = None
+        self._written: dict[Hashable, Content] = {}
         self.received = 0
 
     @property
@@ -128,6 +136,14 @@ class Channel:
         """One less."""
         self._watches.discard(watch)
         self._stop_if_alone()
+
+    def written(self, item: Sample | SourceFailedError, form: Hashable, write: Callable[[], Content]) -> Content:
+        """As `Watch.written`."""
+        if item is not self._last:
+            return write()
+        if form not in self._written:
+            self._written[form] = write()
+        return self._written[form]
 
     async def last(self, timeout_s: float) -> Sample:
         """The last sample, or the first that comes.
@@ -168,6 +184,7 @@ class Channel:
             self._task.cancel()
             self._task = None
             self._last = None
+            self._written.clear()
 
     async def _receive(self) -> None:
         try:
@@ -188,6 +205,7 @@ class Channel:
                     continue
                 self.received += 1
                 self._last = item
+                self._written.clear()
                 for watch in tuple(self._watches):
                     watch.offer(item)
                 await asyncio.sleep(0)  # A queue that is full of samples leaves everybody else their turn.
