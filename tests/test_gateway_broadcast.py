@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("fastapi", reason="the gateway needs one_liner[gateway]")
 
 from one_liner.aio import Sample
-from one_liner.errors import NoDataError, SourceFailedError
+from one_liner.errors import NoDataError
 from one_liner.gateway.broadcast import Group, Wish
 from one_liner.gateway.watch import Channel, Watch
 from tests.web import run, until
@@ -24,7 +24,7 @@ class Source:
     """Stands for a server, its client, and their only stream."""
 
     def __init__(self) -> None:
-        self.samples: asyncio.Queue[Sample | SourceFailedError] = asyncio.Queue()
+        self.samples: asyncio.Queue[Sample] = asyncio.Queue()
         self.channel = Channel(self, "power")  # type: ignore[arg-type]
 
     async def locate(self, name: str) -> tuple[Source, str]:
@@ -39,11 +39,11 @@ class Source:
     def unconfigure_stream(self, name: str) -> None:
         raise NoDataError("it was never there")
 
-    async def get_stream(self, name: str, block: bool) -> Sample:
-        item = await self.samples.get()
-        if isinstance(item, SourceFailedError):
-            raise item
-        return item
+    async def get_samples(self, name: str, limit: int) -> list[Sample]:
+        batch = [await self.samples.get()]
+        while not self.samples.empty():
+            batch.append(self.samples.get_nowait())
+        return batch
 
 
 class Member:
@@ -93,10 +93,12 @@ def test_a_sample_is_written_once_for_all_who_want_it_alike() -> None:
             assert first.written(item, "json", write) is second.written(same, "json", write)
             assert second.written(item, "other", write) == "text 2"
             source.samples.put_nowait(sample(2))
-            newer = await first.next()
+            source.samples.put_nowait(sample(3))
+            newer, newest = await first.next(), await first.next()
             assert first.written(newer, "json", write) == "text 3"
-            assert second.written(item, "json", write) == "text 4"
+            assert second.written(newest, "json", write) == "text 4"
             assert second.written(newer, "json", write) == "text 3"
+            assert second.written(item, "json", write) == "text 5"
         await source.channel.close()
 
     run(body())

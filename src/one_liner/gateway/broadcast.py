@@ -178,7 +178,9 @@ class Group:
 
     async def _follow(self, watches: Mapping[str, Watch], filled: asyncio.Event) -> None:
         """Send what is new as soon as it is there, but not more often than was wished."""
+        loop = asyncio.get_running_loop()
         pause_s = _EARLY / self._wish.rate_hz
+        due = loop.time()
         while True:
             await filled.wait()
             filled.clear()
@@ -186,7 +188,10 @@ class Group:
                 item = watch.newest()
                 if item is not None:
                     self._send_item(name, item)
-            await asyncio.sleep(pause_s)
+            # One that came late does not delay those after it.
+            now = loop.time()
+            due = max(due + pause_s, now + pause_s / 2)
+            await asyncio.sleep(due - now)
 
     def _send_item(self, name: str, item: Sample | SourceFailedError) -> None:
         if isinstance(item, SourceFailedError):

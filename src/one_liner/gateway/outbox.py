@@ -115,6 +115,10 @@ class Outbox:
         self._filled.set()
         return True
 
+    def pass_over(self) -> None:
+        """Count a message as dropped that was not even written, because a newer one replaces it."""
+        self._count(put=1, dropped=1)
+
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._send_all(), name="one_liner outbox")
         return self

@@ -141,6 +141,9 @@ def _add_socket(router: APIRouter) -> None:
                         )
                         continue
                     large = getattr(item.data, "nbytes", 0) >= _LARGE_BYTES
+                    if large and samples.waiting:
+                        outbox.pass_over()
+                        continue
                     content = samples.written(item, (name, binary), partial(_content, name, item, binary))
                     outbox.put(content, key=name if large else None, droppable=True)
 

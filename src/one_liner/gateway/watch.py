@@ -27,6 +27,7 @@ from one_liner.gateway.outbox import Content
 
 _LINGER_S = 10.0
 _AGAIN_S = 0.25
+_MOST_AT_ONCE = 50
 _log = logging.getLogger("one_liner.gateway.watch")
 
 
@@ -84,8 +85,13 @@ class Watch:
         self._waiting.clear()
         return taken
 
+    @property
+    def waiting(self) -> int:
+        """How many samples wait."""
+        return len(self._waiting)
+
     def written(self, item: Sample | SourceFailedError, form: Hashable, write: Callable[[], Content]) -> Content:
-        """What is sent of an item, in a form: written once for all who want it so while it is the last that came."""
+        """What is sent of an item, in a form: written once for all who want it so, while it is new."""
         return self._channel.written(item, form, write)
 
     async def __aenter__(self) -> Self:
@@ -116,7 +122,7 @@ class Channel:
         self._task: asyncio.Task[None] | None = None
         self._lingering: asyncio.TimerHandle | None = None
         self._last: Sample | SourceFailedError | None = None
-        self._written: dict[Hashable, Content] = {}
+        self._new: dict[int, tuple[Sample | SourceFailedError, dict[Hashable, Content]]] = {}
         self.received = 0
 
     @property
@@ -139,11 +145,13 @@ class Channel:
 
     def written(self, item: Sample | SourceFailedError, form: Hashable, write: Callable[[], Content]) -> Content:
         """As `Watch.written`."""
-        if item is not self._last:
+        known = self._new.get(id(item))
+        if known is None:
             return write()
-        if form not in self._written:
-            self._written[form] = write()
-        return self._written[form]
+        written = known[1]
+        if form not in written:
+            written[form] = write()
+        return written[form]
 
     async def last(self, timeout_s: float) -> Sample:
         """The last sample, or the first that comes.
@@ -184,30 +192,37 @@ class Channel:
             self._task.cancel()
             self._task = None
             self._last = None
-            self._written.clear()
+            self._new.clear()
+
+    def _take_in(self, items: list[Sample | OneLinerError]) -> None:
+        good = [item for item in items if isinstance(item, Sample | SourceFailedError)]
+        for item in items:
+            if not isinstance(item, Sample | SourceFailedError):
+                _log.warning("a sample of %s cannot be read: %s", self.name, item)
+        if not good:
+            return
+        self.received += len(good)
+        self._last = good[-1]
+        # An id is that of an item for as long as the item is kept.
+        self._new = {id(item): (item, {}) for item in good}
+        for watch in tuple(self._watches):
+            for item in good:
+                watch.offer(item)
 
     async def _receive(self) -> None:
         try:
             await self._client.configure_stream(self.name, "queue", last_sample=True)
             while True:
                 try:
-                    item: Sample | SourceFailedError = await self._client.get_stream(self.name, block=True)
-                except SourceFailedError as failed:
-                    item = failed
+                    self._take_in(await self._client.get_samples(self.name, _MOST_AT_ONCE))
                 except (ClosedError, UnknownStreamError):
                     return
                 except (TransportError, NoDataError):
                     # The server is away; the stream goes on when it is back.
                     await asyncio.sleep(_AGAIN_S)
-                    continue
                 except OneLinerError as error:
-                    _log.warning("a sample of %s cannot be read: %s", self.name, error)
-                    continue
-                self.received += 1
-                self._last = item
-                self._written.clear()
-                for watch in tuple(self._watches):
-                    watch.offer(item)
+                    _log.warning("stream %s: %s", self.name, error)
+                    await asyncio.sleep(_AGAIN_S)
                 await asyncio.sleep(0)  # A queue that is full of samples leaves everybody else their turn.
         finally:
             # Unless the next watcher has begun anew meanwhile.

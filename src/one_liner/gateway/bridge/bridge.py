@@ -270,6 +270,9 @@ class Bridge:
                     return
                 except TransportError:
                     await asyncio.sleep(_AGAIN_S)  # The server is away, and is expected back.
+                except OneLinerError as error:
+                    _log.warning("stream %s: %s", name, error)
+                    await asyncio.sleep(_AGAIN_S)
                 # Others have their turn, and fast samples come together: waking up costs more than one of them.
                 await asyncio.sleep(_GATHER_S)
         finally:
