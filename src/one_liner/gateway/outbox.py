@@ -39,6 +39,11 @@ class Counts:
     dropped: int = 0
     left: int = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many wait now."""
+        return self.put - self.sent - self.dropped - self.left
+
 
 class Outbox:
     """The messages for one connection, in order.

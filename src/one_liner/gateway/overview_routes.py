@@ -90,6 +90,7 @@ class _Collector:
         yield _counter("calls_failed", "Those that ended with an error", gateway.failed_calls)
         yield _counter("messages_sent", "Messages sent by WebSocket", gateway.counts.sent)
         yield _counter("messages_dropped", "Messages that a watcher was too slow for", gateway.counts.dropped)
+        yield _gauge("messages_waiting", "Messages that wait for their watchers", gateway.counts.waiting)
         connected = GaugeMetricFamily(
             "one_liner_gateway_server_connected", "Whether a server answers", labels=["server"]
         )
