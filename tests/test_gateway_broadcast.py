@@ -13,11 +13,12 @@ from one_liner.aio import Sample
 from one_liner.errors import NoDataError
 from one_liner.gateway.broadcast import Group, Wish
 from one_liner.gateway.watch import Channel, Watch
+from one_liner.streams.sample import made
 from tests.web import run, until
 
 
 def sample(number: int) -> Sample:
-    return Sample(0.0, float(number), stream="power", sequence=number, wall_time=1.0, timestamp_error_s=0.0, origin=1)
+    return made(0.0, float(number), ("power", number, 1.0, 0.0, 1))
 
 
 class Source:
@@ -39,7 +40,7 @@ class Source:
     def unconfigure_stream(self, name: str) -> None:
         raise NoDataError("it was never there")
 
-    async def get_samples(self, name: str, limit: int) -> list[Sample]:
+    async def get_samples(self, name: str, *, block: bool, max_samples: int) -> list[Sample]:
         batch = [await self.samples.get()]
         while not self.samples.empty():
             batch.append(self.samples.get_nowait())

@@ -398,6 +398,8 @@ class AsyncRouterClient:
         subscription = self._parts.subscription(name)
         began = SYSTEM_CLOCK.now()
         deadline = math.inf if limit_s is None else began + limit_s
+        if samples := subscription.take_many_if_any(most, began, deadline):
+            return samples
         async with _Bell(subscription.listen, subscription.unlisten) as bell:
             while True:
                 samples = subscription.take_many_if_any(most, began, deadline)

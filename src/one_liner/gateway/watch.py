@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Self
 
 from one_liner.aio import AsyncRouterClient, Sample
@@ -194,19 +194,13 @@ class Channel:
             self._last = None
             self._new.clear()
 
-    def _take_in(self, items: list[Sample | OneLinerError]) -> None:
-        good = [item for item in items if isinstance(item, Sample | SourceFailedError)]
-        for item in items:
-            if not isinstance(item, Sample | SourceFailedError):
-                _log.warning("a sample of %s cannot be read: %s", self.name, item)
-        if not good:
-            return
-        self.received += len(good)
-        self._last = good[-1]
+    def _take_in(self, items: Sequence[Sample | SourceFailedError]) -> None:
+        self.received += len(items)
+        self._last = items[-1]
         # An id is that of an item for as long as the item is kept.
-        self._new = {id(item): (item, {}) for item in good}
+        self._new = {id(item): (item, {}) for item in items}
         for watch in tuple(self._watches):
-            for item in good:
+            for item in items:
                 watch.offer(item)
 
     async def _receive(self) -> None:
@@ -214,7 +208,9 @@ class Channel:
             await self._client.configure_stream(self.name, "queue", last_sample=True)
             while True:
                 try:
-                    self._take_in(await self._client.get_samples(self.name, _MOST_AT_ONCE))
+                    self._take_in(await self._client.get_samples(self.name, block=True, max_samples=_MOST_AT_ONCE))
+                except SourceFailedError as error:
+                    self._take_in([error])
                 except (ClosedError, UnknownStreamError):
                     return
                 except (TransportError, NoDataError):

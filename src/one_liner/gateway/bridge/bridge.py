@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
-from one_liner.aio import AsyncRouterClient, Sample
+from one_liner.aio import AsyncRouterClient
 from one_liner.errors import (
     BadArgumentsError,
     BrokerLostError,
@@ -265,7 +265,12 @@ class Bridge:
         try:
             while True:
                 try:
-                    await self._publish_batch(name, subject, await self._client.get_samples(name, _MOST_IN_A_ROW))
+                    for sample in await self._client.get_samples(name, block=True, max_samples=_MOST_IN_A_ROW):
+                        content = {"timestamp": sample.wall_time, "sequence": sample.sequence, "data": sample.data}
+                        await self._send(subject, dumps(content))
+                except SourceFailedError as error:
+                    missing = {"timestamp": None, "sequence": None, "data": None}
+                    await self._send(subject, dumps({**missing, "error": fault_json(error)}))
                 except (ClosedError, UnknownStreamError):
                     return
                 except TransportError:
@@ -280,17 +285,6 @@ class Bridge:
                 self._client.unconfigure_stream(name)
             except OneLinerError:
                 pass  # The client was closed before.
-
-    async def _publish_batch(self, name: str, subject: str, batch: list[Sample | OneLinerError]) -> None:
-        for item in batch:
-            if isinstance(item, Sample):
-                content = {"timestamp": item.wall_time, "sequence": item.sequence, "data": item.data}
-            elif isinstance(item, SourceFailedError):
-                content = {"timestamp": None, "sequence": None, "data": None, "error": fault_json(item)}
-            else:
-                _log.warning("a sample of %s cannot be read: %s", name, item)
-                continue
-            await self._send(subject, dumps(content))
 
     async def _send(self, subject: str, payload: bytes) -> None:
         broker = self._broker
