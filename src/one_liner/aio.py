@@ -1,8 +1,8 @@
 """`AsyncRouterClient`: the window on a `RouterServer` for asyncio.
 
-On any event loop, Windows' Proactor among them: the sockets stay with the threads of the client that is inside, so the
-loop need not know them. Calls go through one connection, on one thread, however many are in flight; samples wake the
-loop when they come. What is said to the server, and every error, is that of `RouterClient`.
+On any event loop. Calls go through one connection, however many are in flight; the loop attends to it itself, or where
+it cannot, as Windows' Proactor, a thread. Samples come to the threads of the client that is inside, and wake the loop.
+What is said to the server, and every error, is that of `RouterClient`.
 """
 
 from __future__ import annotations
@@ -491,20 +491,14 @@ class AsyncRouterClient:
         waiter: asyncio.Future[Any] = loop.create_future()
 
         def settle(outcome: tuple[Any, Any] | Exception) -> None:
-            if waiter.done():
-                return  # Cancelled meanwhile.
+            if waiter.done() or loop.is_closed():
+                return  # Nobody waits any more.
             if isinstance(outcome, Exception):
                 waiter.set_exception(outcome)
             else:
                 waiter.set_result(outcome)
 
-        def done(outcome: tuple[Any, Any] | Exception) -> None:
-            try:
-                loop.call_soon_threadsafe(settle, outcome)
-            except RuntimeError:
-                return  # The loop was closed: nobody waits any more.
-
-        call = self._parts.rpc.begin(kind, _text(path), content, done, timeout_s, if_busy)
+        call = self._parts.rpc.begin(kind, _text(path), content, settle, timeout_s, if_busy, loop=loop)
         waiter.add_done_callback(lambda ended: call.withdraw() if ended.cancelled() else None)
         return waiter
 

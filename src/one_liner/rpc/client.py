@@ -8,6 +8,7 @@ import os
 import struct
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,14 +26,19 @@ from one_liner.errors import (
 )
 from one_liner.rpc.channel import Channel
 from one_liner.rpc.link import Link
-from one_liner.transport.sockets import Context
+from one_liner.transport.sockets import Context, Socket, is_watchable
 from one_liner.wire.codec import Codec
 from one_liner.wire.faults import error_of
 from one_liner.wire.messages import Kind, Reply, Request, Stamp
 
 if TYPE_CHECKING:
-    from one_liner.rpc.switchboard import PendingCall, Switchboard
+    from asyncio import AbstractEventLoop
 
+    from one_liner.rpc.loop_operator import LoopOperator
+    from one_liner.rpc.switchboard import Operator, PendingCall, Switchboard
+    from one_liner.rpc.thread_operator import ThreadOperator
+
+Outcome = tuple[Stamp, Any] | Exception
 _RESULT = int(Kind.RESULT)
 _ARGUMENT_NAMES = {
     Kind.CALL: {1: "args", 2: "kwargs"},
@@ -73,7 +79,8 @@ class RpcClient:
         self._idle: deque[Channel] = deque()
         self._numbers = itertools.count()
         self._stale = 0
-        self._switchboard: Switchboard | None = None
+        self._on_thread: ThreadOperator | None = None
+        self._in_loop: LoopOperator | None = None
         self._lock = Lock()
         self._pid = os.getpid()
         self._closed = False
@@ -81,8 +88,7 @@ class RpcClient:
     @property
     def stale_replies(self) -> int:
         """Replies that came after their call had given up."""
-        board = self._switchboard
-        many = 0 if board is None else board.stale
+        many = sum(one.stale for one in (self._on_thread, self._in_loop) if one is not None)
         return self._stale + many + sum(channel.stale for channel in tuple(self._idle))
 
     def ask(
@@ -149,9 +155,11 @@ class RpcClient:
         kind: Kind,
         path: str,
         content: list[Any],
-        done: Callable[[tuple[Stamp, Any] | Exception], None],
+        done: Callable[[Outcome], None],
         timeout_s: float | str | None = "default",
         if_busy: str | None = None,
+        *,
+        loop: AbstractEventLoop,
     ) -> PendingCall:
         """As `ask`, without waiting: any number of calls at once, over one connection, and no thread for each.
 
@@ -159,9 +167,10 @@ class RpcClient:
             kind: what is asked.
             path: of whom.
             content: the parts of the body.
-            done: called once, on another thread, with what `ask` would give or raise; it has to be quick.
+            done: called once, in the loop, with what `ask` would give or raise.
             timeout_s: as in `ask`.
             if_busy: likewise.
+            loop: runs on this thread now.
 
         Returns:
             The call; withdrawn, it does not begin, if it has not, and `done` is not called any more.
@@ -170,26 +179,21 @@ class RpcClient:
             NotCarriableError: an argument cannot travel.
             ClosedError, ForkedError: as they say.
         """
+        from one_liner.rpc.switchboard import PendingCall  # For those who do not wait on their own thread.
+
         limit_s, deadline = self._limits(timeout_s)
         refuse = self._refuses(if_busy)
         body, buffers = self._encode(kind, content)
         question = _Question(kind, path, content, limit_s)
+        operator = self._operator(loop)
+        hand_over = done if operator is self._in_loop else partial(_post, loop, done)
 
         def answer(reply: Reply | OneLinerError) -> None:
-            outcome: tuple[Stamp, Any] | Exception
-            if isinstance(reply, OneLinerError):
-                outcome = question.timed_out(reply) if isinstance(reply, CallTimeoutError) else reply
-            else:
-                try:
-                    if reply.kind == _RESULT:
-                        outcome = (reply.stamp, self._codec.decode(reply.body, reply.buffers))
-                    else:
-                        outcome = self._error(reply, question)
-                except Exception as unreadable:
-                    outcome = unreadable
-            done(outcome)
+            hand_over(self._outcome(reply, question))
 
-        return self._board().ask(kind, path, body, buffers, deadline, answer, refuse_if_busy=refuse)
+        call = PendingCall(operator, kind, path, body, buffers, deadline, answer, refuse)
+        operator.ask(call)
+        return call
 
     def here(self, stamp: Stamp) -> Stamp:
         """An instant that the server told, on our timeline."""
@@ -201,9 +205,10 @@ class RpcClient:
         while self._idle:
             self._discard(self._idle.pop())
         with self._lock:
-            switchboard = self._switchboard
-        if switchboard is not None:
-            switchboard.close()
+            operators = (self._on_thread, self._in_loop)
+        for operator in operators:
+            if operator is not None:
+                operator.close()
 
     def _limits(self, timeout_s: float | str | None) -> tuple[float | None, float]:
         if os.getpid() != self._pid:
@@ -223,17 +228,42 @@ class RpcClient:
             error.details["path"] = question.title
         return error
 
-    def _board(self) -> Switchboard:
+    def _outcome(self, reply: Reply | OneLinerError, question: _Question) -> Outcome:
+        if isinstance(reply, OneLinerError):
+            return question.timed_out(reply) if isinstance(reply, CallTimeoutError) else reply
+        try:
+            if reply.kind == _RESULT:
+                return reply.stamp, self._codec.decode(reply.body, reply.buffers)
+            return self._error(reply, question)
+        except Exception as unreadable:
+            return unreadable
+
+    def _operator(self, loop: AbstractEventLoop) -> Operator:
+        """Who attends to the calls of this loop: itself if it can, a thread otherwise."""
+        in_loop = self._in_loop
+        if in_loop is not None and in_loop.loop is loop:
+            return in_loop
         with self._lock:
             if self._closed:
                 raise ClosedError(f"this client of {self._link.endpoint} is closed")
-            if self._switchboard is None:
-                from one_liner.rpc.switchboard import Switchboard  # For those who do not wait on their own thread.
+            if (in_loop is None or not in_loop.loop.is_running()) and is_watchable(loop):
+                from one_liner.rpc.loop_operator import LoopOperator  # For those who do not wait on their own thread.
 
-                self._switchboard = Switchboard(
-                    self._context, self._link, client=self._client, routing_id=self._routing_id
-                )
-            return self._switchboard
+                if in_loop is not None:
+                    in_loop.close()
+                    self._stale += in_loop.stale
+                self._in_loop = LoopOperator(loop, self._board)
+                return self._in_loop
+            if self._on_thread is None:
+                from one_liner.rpc.thread_operator import ThreadOperator
+
+                self._on_thread = ThreadOperator(self._context, self._board())
+            return self._on_thread
+
+    def _board(self, *hooks: Callable[[Socket], None]) -> Switchboard:
+        from one_liner.rpc.switchboard import Switchboard
+
+        return Switchboard(self._context, self._link, self._client, self._routing_id, *hooks)
 
     def _routing_id(self) -> bytes:
         return b"c" + struct.pack("<QI", self._client, next(self._numbers) & 0xFFFFFFFF)
@@ -272,6 +302,14 @@ class RpcClient:
     def _discard(self, channel: Channel) -> None:
         self._stale += channel.stale
         channel.close()
+
+
+def _post(loop: AbstractEventLoop, done: Callable[[Outcome], None], outcome: Outcome) -> None:
+    """Have something done in a loop, from another thread."""
+    try:
+        loop.call_soon_threadsafe(done, outcome)
+    except RuntimeError:
+        return  # The loop was closed: nobody waits any more.
 
 
 class _Question(NamedTuple):

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import zmq
 
@@ -22,6 +22,9 @@ from one_liner.limits import DEFAULT_LIMITS
 from one_liner.transport.endpoints import Endpoint, port_of
 from one_liner.transport.heap import LARGE_BYTES, keep_freed_memory
 from one_liner.wire.extensions import Buffer
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
@@ -124,6 +127,22 @@ def is_there(socket: Socket, address: str) -> bool:
     descriptors, until somebody binds the address.
     """
     return not address.startswith("inproc:") or (context_of(socket), address) in _inside_endpoints
+
+
+def is_watchable(loop: AbstractEventLoop) -> bool:
+    """Whether an event loop can watch a socket of ours: Windows' Proactor watches none that it has not made."""
+    import socket as system_socket  # For event loops only.
+
+    one, other = system_socket.socketpair()
+    try:
+        loop.add_reader(one.fileno(), lambda: None)
+        loop.remove_reader(one.fileno())
+    except NotImplementedError:
+        return False
+    finally:
+        one.close()
+        other.close()
+    return True
 
 
 class BoundSocket:
