@@ -1,8 +1,9 @@
 """What the gateway costs: an HTTP call of a method, beside a bare FastAPI route that does nothing.
 
 `python -m benchmarks.gateway` starts three processes (a `RouterServer`, the gateway before it, and a bare application),
-and asks both applications in turn, in blocks, from one connection each, so that whatever else the machine does falls on
-both. It prints the medians and their ratio.
+and asks both applications in turn, in blocks, so that whatever else the machine does falls on both: from one
+connection, which waits for each answer, and from twelve at once. It prints the medians, and the ratio of each load.
+Both applications run in the same way: uvicorn with the same loop and the same parser.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import multiprocessing
+import selectors
 import socket
 import statistics
 import time
@@ -17,6 +19,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 BLOCK = 100
+AT_ONCE = 12
+PATHS = {"gateway": "/instrument/nothing/ping", "bare": "/nothing"}
 
 
 class Nothing:
@@ -36,7 +40,7 @@ def serve(pipe: Connection) -> None:
         pipe.recv()
 
 
-def run_app(kind: str, rpc_port: int, port: int) -> None:
+def run_app(kind: str, rpc_port: int, port: int, options: dict[str, Any]) -> None:
     """The process of an application."""
     import uvicorn
     from fastapi import FastAPI
@@ -53,7 +57,7 @@ def run_app(kind: str, rpc_port: int, port: int) -> None:
 
         app.add_api_route("/nothing", nothing)
 
-    uvicorn.run(app, port=port, log_level="warning", access_log=False, timeout_keep_alive=600)
+    uvicorn.run(app, port=port, log_level="warning", access_log=False, timeout_keep_alive=600, **options)
 
 
 def free_port() -> int:
@@ -92,6 +96,55 @@ class Asked:
         self._connection.close()
 
 
+class AskedByMany:
+    """One application, and how long it took for each of many requests, so many of them at once.
+
+    Written by hand, because a client of the library's would take as long as the application.
+    """
+
+    def __init__(self, port: int, path: str) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+        for _ in range(AT_ONCE):
+            connection = socket.create_connection(("127.0.0.1", port))
+            self._selector.register(connection, selectors.EVENT_READ, bytearray())
+        self.took_s: list[float] = []
+
+    def ask(self, count: int) -> None:
+        """So many times; what one takes is its share of the time."""
+        connections = [key.fileobj for key in self._selector.get_map().values()]
+        began = time.perf_counter()
+        left, awaited = count, 0
+        for connection in connections:
+            connection.sendall(self._request)  # type: ignore[union-attr]
+            left, awaited = left - 1, awaited + 1
+        while awaited:
+            for key, _ in self._selector.select():
+                key.data.extend(key.fileobj.recv(65536))  # type: ignore[union-attr]
+                if not key.data.endswith(b"}"):
+                    continue  # The head came alone.
+                if not key.data.startswith(b"HTTP/1.1 200"):
+                    raise SystemExit(key.data.decode())
+                key.data.clear()
+                awaited -= 1
+                if left:
+                    key.fileobj.sendall(self._request)  # type: ignore[union-attr]
+                    left, awaited = left - 1, awaited + 1
+        self.took_s.append((time.perf_counter() - began) / count)
+
+    def close(self) -> None:
+        for key in list(self._selector.get_map().values()):
+            key.fileobj.close()  # type: ignore[union-attr]
+        self._selector.close()
+
+
+def report_many(asked: dict[str, AskedByMany]) -> None:
+    medians = {kind: statistics.median(one.took_s) * 1e6 for kind, one in asked.items()}
+    for kind, median in medians.items():
+        print(f"{kind:8} {median:6.0f} us for each of {AT_ONCE} at once, or {1e6 / median:.0f} per second")
+    print(f"ratio with {AT_ONCE} at once {medians['gateway'] / medians['bare']:.2f}")
+
+
 def report(asked: dict[str, Asked]) -> None:
     medians = {kind: statistics.median(one.took_s) * 1e6 for kind, one in asked.items()}
     for kind, one in asked.items():
@@ -100,25 +153,11 @@ def report(asked: dict[str, Asked]) -> None:
             f"{kind:8} p10 {percentiles[9]:6.0f} us   median {medians[kind]:6.0f} us   p99 {percentiles[98]:6.0f} us"
             f"   of {len(one.took_s)}"
         )
-    print(f"ratio of the medians {medians['gateway'] / medians['bare']:.2f}")
+    print(f"ratio with one at a time {medians['gateway'] / medians['bare']:.2f}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--blocks", type=int, default=30, help=f"of {BLOCK} requests each")
-    blocks = parser.parse_args().blocks
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    processes = [spawn.Process(target=serve, args=(theirs,), daemon=True)]
-    processes[0].start()
-    rpc_port = ours.recv()
-    asked = {}
-    for kind, path in {"gateway": "/instrument/nothing/ping", "bare": "/nothing"}.items():
-        port = free_port()
-        process = spawn.Process(target=run_app, args=(kind, rpc_port, port), daemon=True)
-        process.start()
-        processes.append(process)
-        asked[kind] = Asked(port, path)
+def measure(ports: dict[str, int], blocks: int) -> None:
+    asked = {kind: Asked(port, PATHS[kind]) for kind, port in ports.items()}
     for one in asked.values():
         one.wait()
     for _ in range(3):
@@ -126,13 +165,38 @@ def main() -> None:
             one.ask()
     for one in asked.values():
         one.took_s.clear()
+    by_many = {kind: AskedByMany(port, PATHS[kind]) for kind, port in ports.items()}
     for _ in range(blocks):
         for one in asked.values():
             for _ in range(BLOCK):
                 one.ask()
+        for many in by_many.values():
+            many.ask(5 * BLOCK)
     report(asked)
+    report_many(by_many)
     for one in asked.values():
         one.close()
+    for many in by_many.values():
+        many.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--blocks", type=int, default=30, help=f"of {BLOCK} requests each")
+    parser.add_argument("--loop", default="auto", help="uvicorn's event loop, for both: auto, asyncio or uvloop")
+    parser.add_argument("--http", default="auto", help="uvicorn's parser, for both: auto, h11 or httptools")
+    given = parser.parse_args()
+    options = {"loop": given.loop, "http": given.http}
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    processes = [spawn.Process(target=serve, args=(theirs,), daemon=True)]
+    processes[0].start()
+    rpc_port = ours.recv()
+    ports = {kind: free_port() for kind in PATHS}
+    for kind, port in ports.items():
+        processes.append(spawn.Process(target=run_app, args=(kind, rpc_port, port, options), daemon=True))
+        processes[-1].start()
+    measure(ports, given.blocks)
     ours.send(None)
     for process in processes[1:]:
         process.terminate()

@@ -26,6 +26,7 @@ from one_liner.wire.extensions import Buffer
 from one_liner.wire.messages import Kind, Reply, Request, asked_of
 
 Answer = Callable[[Reply | OneLinerError], None]
+_IN, _IN_OR_OUT = int(zmq.POLLIN), int(zmq.POLLIN | zmq.POLLOUT)
 _log = logging.getLogger("one_liner.rpc.switchboard")
 
 
@@ -152,16 +153,15 @@ class Switchboard:
     @property
     def awaited(self) -> int:
         """For what to poll the socket: where something could not be sent, the connection is awaited."""
-        return zmq.POLLIN | zmq.POLLOUT if self._full and self._unsent else zmq.POLLIN
+        return _IN_OR_OUT if self._full and self._unsent else _IN
 
-    def begin(self, call: PendingCall) -> None:
-        """Send a request, now or when it can be."""
+    def take(self, call: PendingCall) -> None:
+        """Have a request sent in the next turn, or when it can be."""
         self._unsent.append(call)
-        self._send_all()
 
     def take_turn(self) -> None:
         """Send and receive whatever can be, and give up whatever has no point any more."""
-        self._send_all()
+        self.send()
         self._receive()
         self._look_around()
 
@@ -184,7 +184,8 @@ class Switchboard:
 
     # --- sending and receiving -------------------------------------------------------------------------------------
 
-    def _send_all(self) -> None:
+    def send(self) -> None:
+        """Send what was taken, as far as that can be done now."""
         self._full = False
         while self._unsent and self.link.ready and self._connect():
             call = self._unsent[0]

@@ -49,7 +49,7 @@ class ThreadOperator:
         Raises:
             ClosedError: the client is closed.
         """
-        if not self._order(partial(self._board.begin, call)):
+        if not self._order(partial(self._board.take, call)):
             raise self._board.closed_error()
 
     def withdraw(self, call: PendingCall) -> None:
