@@ -13,7 +13,7 @@ from one_liner.gateway.event_routes import event_router
 from one_liner.gateway.faults import add_fault_handlers
 from one_liner.gateway.gateway import Gateway
 from one_liner.gateway.guard import Guard
-from one_liner.gateway.instrument_routes import instrument_router
+from one_liner.gateway.instrument_routes import add_instrument_routes
 from one_liner.gateway.job_routes import job_router
 from one_liner.gateway.object_routes import add_object_routes
 from one_liner.gateway.overview_routes import overview_router
@@ -54,8 +54,8 @@ def create_app(
     app = FastAPI(title="one_liner", version=__version__, lifespan=lifespan)
     app.state.gateway = gateway
     add_fault_handlers(app)
-    # The one that is asked most comes first: routes are tried one after the other.
-    for router in (instrument_router(), overview_router(), array_router(), stream_router(), stream_socket_router()):
+    add_instrument_routes(app)
+    for router in (overview_router(), array_router(), stream_router(), stream_socket_router()):
         app.include_router(router)
     app.include_router(job_router())
     app.include_router(event_router())

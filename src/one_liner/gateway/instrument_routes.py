@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from one_liner.gateway.calls import RESPONSES, Target, answer, body_arguments, check_call, make_call, query_arguments
 from one_liner.gateway.gateway import Gateway, gateway_of
@@ -35,9 +37,7 @@ def instrument_router() -> APIRouter:
         Arguments stand in the query, by name; values are JSON where they are JSON. The object may be left out where
         there is one.
         """
-        gateway = gateway_of(request)
-        args, kwargs = query_arguments(gateway, request) if request.scope["query_string"] else ([], {})
-        return await _command(gateway, request, args, kwargs)
+        return await _get(request)
 
     @router.post("/instrument/{path:path}", openapi_extra=_PATH)
     async def post_command(request: Request) -> Response:
@@ -47,6 +47,32 @@ def instrument_router() -> APIRouter:
         return await _command(gateway, request, args, kwargs)
 
     return router
+
+
+def add_instrument_routes(app: FastAPI) -> None:
+    """Add the routes to an application, with a short way to the one that is asked most.
+
+    It is tried first, and does the same as the one that OpenAPI tells of. What FastAPI does for a route, this one does
+    not need: it has no dependencies, nothing of it is checked, and its answer is ready to be sent.
+    """
+    short_way = Route("/instrument/{path:path}", _ShortWay(), methods=["GET"], include_in_schema=False)
+    short_way.methods = {"GET"}  # Starlette adds HEAD, which is for those who do not want anything to be done.
+    app.router.routes.insert(0, short_way)
+    app.include_router(instrument_router())
+
+
+class _ShortWay:
+    """`GET /instrument/…`, as ASGI has it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await _get(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
+async def _get(request: Request) -> Response:
+    gateway = gateway_of(request)
+    args, kwargs = query_arguments(gateway, request) if request.scope["query_string"] else ([], {})
+    return await _command(gateway, request, args, kwargs)
 
 
 async def _command(gateway: Gateway, request: Request, args: list[Any], kwargs: dict[str, Any]) -> Response:
