@@ -29,8 +29,8 @@ from one_liner.gateway import Gateway, Settings, add_fault_handlers, array_route
 from one_liner.gateway.access import Role, Token, read_tokens
 from one_liner.gateway.annotations import is_scalar, type_of
 from one_liner.gateway.frames import binary_frame, read_binary_frame
-from one_liner.gateway.guard import Rates
 from one_liner.gateway.json_values import dumps
+from one_liner.gateway.rate_limit import Rates
 from one_liner.gateway.settings import Server, servers_of
 from one_liner.testing import SubprocessServer
 from tests.gateway_process import GatewayProcess, make_lab

@@ -24,7 +24,7 @@ from one_liner.gateway.rpc.served import rpc_router
 from one_liner.gateway.settings import Servers, Settings
 from one_liner.gateway.stream_routes import stream_router
 from one_liner.gateway.stream_socket import stream_socket_router
-from one_liner.gateway.ui.mounting import add_page
+from one_liner.gateway.ui.mounting import STATIC, add_page
 from one_liner.version import __version__
 
 
@@ -66,7 +66,7 @@ def create_app(
     if gateway.settings.ui:
         add_page(app, gateway)
     app.add_middleware(AcceptThenClose)
-    app.add_middleware(Guard, settings=gateway.settings)
+    app.add_middleware(Guard, settings=gateway.settings, static=STATIC if gateway.settings.ui else "")
     if gateway.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

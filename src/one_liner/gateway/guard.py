@@ -5,8 +5,6 @@ A WebSocket is refused by accepting and closing it: one that is refused by a sta
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
@@ -14,9 +12,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from one_liner.gateway.faults import refusal
+from one_liner.gateway.rate_limit import RateLimit
 from one_liner.gateway.settings import Settings
 
-_MOST_CLIENTS = 10_000
 _TOO_MANY, _FORBIDDEN = 1013, 1008
 _HARMLESS_MODES = (b"navigate", b"")
 _HEADERS = frozenset((b"content-length", b"host", b"origin", b"sec-fetch-mode", b"sec-fetch-site"))
@@ -28,15 +26,16 @@ class Guard:
     Args:
         app: what is behind it.
         settings: the limits.
+        static: what the paths of files that never change begin with, which the rate is not for; "" if there are none.
 
     Attributes:
         open: how many requests and WebSockets are under way.
         refused: how many were refused.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, static: str = "") -> None:
         self._app, self._settings = app, settings
-        self._rates = None if settings.rate_hz is None else Rates(settings.rate_hz)
+        self._limit = None if settings.rate_hz is None else RateLimit(settings.rate_hz, static)
         self.open = self.refused = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,6 +50,8 @@ class Guard:
             return
         self.open += 1
         try:
+            if self._limit is not None:
+                send = self._limit.watched(scope, send)
             if scope["type"] == "http":
                 receive = Measured(receive, self._settings.body_bytes)
             await self._app(scope, receive, send)
@@ -64,8 +65,7 @@ class Guard:
             return 403, "this page is not allowed to call from a browser; see the setting cors_origins"
         if self.open >= settings.connections:
             return 503, f"there are {self.open} connections, and no more are taken"
-        client = scope.get("client")
-        if self._rates is not None and not self._rates.admit(client[0] if client else "", time.monotonic()):
+        if self._limit is not None and not self._limit.admits(scope):
             return 429, f"more than {settings.rate_hz:g} requests per second"
         length = told.get(b"content-length", b"")
         if length.isdigit() and int(length) > settings.body_bytes:
@@ -105,29 +105,6 @@ class Measured:
         if self._left < 0:
             raise HTTPException(413, "the body is larger than what is taken")
         return message
-
-
-class Rates:
-    """How often each client comes: on average so many times per second, and for one second as many again at once.
-
-    Args:
-        rate_hz: how often one may come.
-    """
-
-    def __init__(self, rate_hz: float) -> None:
-        self._rate_hz = rate_hz
-        self._most = max(1.0, rate_hz)
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def admit(self, client: str, now: float) -> bool:
-        """Count one request, and say whether it may come in."""
-        left, since = self._left.pop(client, (self._most, now))
-        left = min(self._most, left + (now - since) * self._rate_hz)
-        admitted = left >= 1.0
-        self._left[client] = (left - 1.0 if admitted else left, now)
-        if len(self._left) > _MOST_CLIENTS:
-            self._left.popitem(last=False)
-        return admitted
 
 
 def _told(scope: Scope) -> dict[bytes, bytes]:

@@ -12,6 +12,8 @@ from one_liner.errors import ConfigurationError
 from one_liner.gateway.gateway import Gateway
 
 PATH = "/ui"
+STATIC = f"{PATH}/_nicegui/"
+"""Below this are NiceGUI's own files, in folders named after its version; its WebSocket is not."""
 _INSTALL = "pip install 'one_liner[ui]'"
 
 
