@@ -39,7 +39,6 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 """What the answer to a call may be, for OpenAPI."""
 
 _TIMEOUT_HEADER, _BUSY_HEADER = "x-timeout-s", "x-if-busy"
-_PYTHON_WORDS = {"True": True, "False": False, "None": None}
 
 
 class Target(NamedTuple):
@@ -124,34 +123,6 @@ def answer(command: str, value: Any) -> Response:
     return JsonValueResponse({"message": command, "value": value})
 
 
-def read_word(word: str) -> Any:
-    """A value from a query: JSON where it is JSON, `True`, `False` and `None` as Python writes them, text otherwise."""
-    if word in _PYTHON_WORDS:
-        return _PYTHON_WORDS[word]
-    if word.startswith(f"{ARRAY}:") and word[len(ARRAY) + 1 :].isdigit():
-        return {ARRAY: int(word[len(ARRAY) + 1 :])}
-    try:
-        return json.loads(word)
-    except (ValueError, RecursionError):
-        return word
-
-
-def query_arguments(gateway: Gateway, request: Request) -> tuple[list[Any], dict[str, Any]]:
-    """Arguments from a query: by name, those called `args` by position."""
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-    for name, word in request.query_params.multi_items():
-        if name == STORE or (name == "token" and not gateway.access.open):
-            continue
-        if name == "args":
-            args.append(read_word(word))
-        elif name in kwargs:
-            raise BadArgumentsError(f"{name} is given twice")
-        else:
-            kwargs[name] = read_word(word)
-    return args, kwargs
-
-
 async def body_arguments(request: Request) -> tuple[list[Any], dict[str, Any]]:
     """Arguments from a JSON body: an object by name, a list by position, or both as `{"args": […], "kwargs": {…}}`.
 
@@ -205,7 +176,7 @@ def _mentions_array(value: Any) -> bool:
 
 def _replaced(value: Any, arrays: ArrayStore) -> Any:
     if isinstance(value, dict):
-        if set(value) == {ARRAY} and isinstance(value[ARRAY], int):
+        if set(value) == {ARRAY} and type(value[ARRAY]) is int:
             return arrays.get(value[ARRAY])
         return {key: _replaced(item, arrays) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -9,8 +9,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from one_liner.gateway.calls import RESPONSES, Target, answer, body_arguments, check_call, make_call, query_arguments
+from one_liner.errors import UnknownObjectError
+from one_liner.gateway.calls import RESPONSES, Target, answer, body_arguments, check_call, make_call
 from one_liner.gateway.gateway import Gateway, gateway_of
+from one_liner.gateway.words import checked, query_words
 
 _PATH = {
     "parameters": [
@@ -71,17 +73,20 @@ class _ShortWay:
 
 async def _get(request: Request) -> Response:
     gateway = gateway_of(request)
-    args, kwargs = query_arguments(gateway, request) if request.scope["query_string"] else ([], {})
+    args, kwargs = query_words(gateway, request) if request.scope["query_string"] else ([], {})
     return await _command(gateway, request, args, kwargs)
 
 
 async def _command(gateway: Gateway, request: Request, args: list[Any], kwargs: dict[str, Any]) -> Response:
     target = await _target(gateway, request.path_params["path"])
+    args, kwargs = checked(target, args, kwargs) if args or kwargs else (args, kwargs)
     await check_call(gateway, request, target, acts=bool(args or kwargs) and request.method == "POST")
     return answer(target.attr_name, await make_call(gateway, request, target, args, kwargs))
 
 
 async def _target(gateway: Gateway, path: str) -> Target:
+    if not path.isprintable():
+        raise UnknownObjectError(f"nothing of this name is served: {path!r}")
     obj_name, _, command = path.rpartition("/")
     if obj_name:
         rig, name = await gateway.rigs.locate(obj_name)

@@ -9,8 +9,8 @@ from nicegui import ui
 
 from one_liner.aio import DefaultRepr, ParameterDescription
 from one_liner.gateway.annotations import type_of
-from one_liner.gateway.calls import read_word
 from one_liner.gateway.ui.values import text_of
+from one_liner.gateway.words import read_word
 
 
 class Field:

@@ -9,12 +9,12 @@ from nicegui import ui
 
 from one_liner.aio import PropertyDescription
 from one_liner.gateway.access import Role
-from one_liner.gateway.calls import read_word
 from one_liner.gateway.rigs import Rig
 from one_liner.gateway.ui.field import kind_of
 from one_liner.gateway.ui.hint import hint
 from one_liner.gateway.ui.values import text_of
 from one_liner.gateway.ui.visit import Visit, reason_of
+from one_liner.gateway.words import read_word
 
 _PERIOD_S = 1.0
 
