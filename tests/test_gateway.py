@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -76,6 +77,12 @@ def test_a_command_of_the_one_instrument_and_of_a_named_one(gateway: GatewayProc
         ("/instrument/", 404),
         ("/instrument/laser/set_power", 422),
         ("/instrument/laser/set_power?power=1", 422),
+        ("/instrument/laser/set_power?power_mw=abc", 422),
+        ("/instrument/laser/set_power?power_mw=NaN", 422),
+        ("/instrument/laser/set_power?args=5&args=perhaps", 422),
+        ("/instrument/laser/echo?value=1&value=2", 422),
+        ("/instrument/%00/power", 404),
+        ("/instrument/laser/%E2%80%A8", 404),
         ("/instrument/laser/fail", 500),
         ("/api/nothing", 404),
         ("/api/streams/nothing/last", 404),
@@ -88,6 +95,31 @@ def test_what_cannot_be_has_its_status(gateway: GatewayProcess, path: str, statu
     assert answer.status == status, answer.body
     assert answer.json["status"] == "error"
     assert answer.json["message"]
+
+
+def test_arguments_are_read_as_what_the_method_takes(gateway: GatewayProcess) -> None:
+    calls = gateway.get("/instrument/laser/calls").json["value"]
+    assert gateway.get("/instrument/laser/set_power?power_mw=high").status == 422
+    assert gateway.ask("POST", "/instrument/laser/set_power", ["high"]).status == 422
+    assert gateway.ask("POST", "/instrument/laser/set_power", {"power_mw": 1, "ramp": "perhaps"}).status == 422
+    assert gateway.get("/instrument/laser/calls").json["value"] == calls
+    assert gateway.get("/instrument/laser/set_power?args=8&ramp=True").json["value"] == 8
+    # Where anything may be meant it is read as JSON; a number where a text is meant stays a text.
+    assert gateway.get("/instrument/laser/echo?value=5").json["value"] == 5
+    assert gateway.get("/instrument/laser/echo?value=[5,%22a%22]").json["value"] == [5, "a"]
+    assert gateway.get("/instrument/laser/echo?value=%F0%9F%98%80").json["value"] == "\U0001f600"
+    assert gateway.get("/instrument/bench/tell?what=5").status == 200
+    told = gateway.get("/api/events/last?topic=event&last=1").json["events"][-1]
+    assert told["context"] == {"what": "5"}
+
+
+def test_a_command_is_not_for_those_who_only_ask_what_they_would_get(gateway: GatewayProcess) -> None:
+    calls = gateway.get("/instrument/laser/calls").json["value"]
+    for verb in ("HEAD", "OPTIONS", "PUT", "DELETE"):
+        answer = gateway.ask(verb, "/instrument/laser/set_power?power_mw=3")
+        assert answer.status == 405
+        assert "GET" in answer.headers["allow"]
+    assert gateway.get("/instrument/laser/calls").json["value"] == calls
 
 
 def test_an_exception_of_the_instrument_has_type_and_message(gateway: GatewayProcess) -> None:
@@ -278,6 +310,8 @@ ARRAYS = [
     np.array(3.25),
     np.asfortranarray(np.arange(12.0).reshape(3, 4)),
     np.arange(4, dtype=">u4"),
+    np.array(["2026-01-02T03:04:05"], "datetime64[s]").astype(">M8[s]"),
+    np.array([(True, "Å", 1j)], dtype=[("a", "?"), ("b", ">U2"), ("c", ">c8")]),
     np.arange(3).astype(np.longdouble),
 ]
 
@@ -330,7 +364,17 @@ def test_what_is_no_array_is_refused(gateway: GatewayProcess, content: bytes) ->
     assert answer.json == {"status": "error", "message": answer.json["message"]}
 
 
+def test_instants_are_written_whatever_their_byte_order(gateway: GatewayProcess) -> None:
+    for order in "<>":
+        array = np.array(["2026-01-02T03:04:05", "NaT"], "datetime64[s]").astype(f"{order}M8[s]")
+        index = gateway.upload(npy(array)).json["index"]
+        assert gateway.get(f"/array/{index}").json["data"] == ["2026-01-02T03:04:05", None]
+
+
 def test_an_upload_without_a_file_is_refused(gateway: GatewayProcess) -> None:
+    text = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nhello\r\n--x--\r\n'
+    answer = gateway.ask("POST", "/upload", text, {"Content-Type": "multipart/form-data; boundary=x"})
+    assert (answer.status, set(answer.json)) == (400, {"status", "message"})
     assert gateway.ask("POST", "/upload").status == 400
     assert gateway.upload(npy(np.arange(2)), name="other").status == 400
 
@@ -342,6 +386,7 @@ def test_instruments_take_and_give_arrays_by_index(gateway: GatewayProcess) -> N
     given = gateway.ask("POST", "/api/objects/laser/image?$store=1").json["value"]
     assert np.load(io.BytesIO(gateway.get(f"/array/{given['$array']}.npy").body)).shape == (48, 64)
     assert gateway.ask("POST", "/api/objects/laser/mean", {"image": {"$array": 10**6}}).status == 404
+    assert gateway.ask("POST", "/instrument/laser/echo", [{"$array": True}]).json["value"] == {"$array": True}
 
 
 def test_quotas_and_a_folder_that_outlives_the_gateway(lab: SubprocessServer, tmp_path: Path) -> None:
@@ -358,6 +403,11 @@ def test_quotas_and_a_folder_that_outlives_the_gateway(lab: SubprocessServer, tm
         gateway.start()
         assert gateway.get("/arrays").json["arrays"] == [{"index": 1, "shape": [1000], "dtype": "float64"}]
         assert gateway.upload(npy(np.zeros(1000))).json["index"] == 2
+        # An index that somebody may still know is not given to another array.
+        assert gateway.ask("DELETE", "/array/2").status == 200
+        gateway.kill()
+        gateway.start()
+        assert gateway.upload(npy(np.zeros(1000))).json["index"] == 3
 
 
 # --- streams ---------------------------------------------------------------------------------------------------------
@@ -566,6 +616,25 @@ def test_limits_on_rate_and_bodies(lab: SubprocessServer) -> None:
             assert b" 413 " in connection.recv(4096).split(b"\r\n")[0] + b" "
         allowed = gateway.get("/health", Origin="http://a.example")
         assert allowed.headers["access-control-allow-origin"] == "http://a.example"
+
+
+def test_the_files_of_the_page_do_not_count_for_the_rate(lab: SubprocessServer, tmp_path: Path) -> None:
+    pytest.importorskip("nicegui")
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text('[anna]\ntoken = "anna-secret"\nrole = "read"\n', encoding="utf-8")
+    options = ("--server", f"127.0.0.1:{lab.rpc_port}", "--rate-hz", "2", "--tokens", str(tokens))
+    with GatewayProcess(*options) as gateway:
+        anna = {"X-Token": "anna-secret"}
+        page = gateway.get("/ui/", **anna).body.decode()
+        path = re.search(r"/ui/_nicegui/[^/]+/static/nicegui\.js", page)
+        assert path is not None
+        assert {gateway.get(path[0], **anna).status for _ in range(50)} == {200}
+        statuses = [gateway.get("/health").status for _ in range(50)]
+        assert 429 in statuses
+        assert gateway.get(path[0], **anna).status == 200
+        # Whoever is refused there is not let try on and on.
+        tried = [gateway.get(path[0], **{"X-Token": f"guess-{one}"}).status for one in range(50)]
+        assert (tried[0], set(tried)) == (401, {401, 429})
 
 
 def test_numpy_client(gateway: GatewayProcess) -> None:

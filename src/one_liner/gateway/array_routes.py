@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, File, Request, UploadFile
+from fastapi import APIRouter, Depends, Request
+from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from one_liner.gateway.access import Role, needs
 from one_liner.gateway.arrays import ArrayProblem, npy_bytes, read_npy
-from one_liner.gateway.gateway import gateway_of
+from one_liner.gateway.gateway import Gateway, gateway_of
 from one_liner.gateway.json_values import JsonValueResponse, array_to_plain, dumps
 
 _PROBLEM: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such array"}}
@@ -19,25 +20,25 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     413: {"description": "It is too large"},
     507: {"description": "There is no room for it"},
 }
+_LONGEST_HEAD = 10_000
 _NPY = "application/octet-stream"
+_FILE = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
+_BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FILE}}}}
+"""Told here and read by hand: FastAPI would read it before it asks who sends it, and answers text in its own way."""
 
 
 def array_router() -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["arrays"])
 
-    @router.post("/upload", dependencies=[Depends(needs(Role.CONTROL))], responses=_PROBLEMS)
-    async def upload(request: Request, file: Annotated[UploadFile | None, File()] = None) -> Response:
+    @router.post("/upload", dependencies=[Depends(needs(Role.CONTROL))], responses=_PROBLEMS, openapi_extra=_BODY)
+    async def upload(request: Request) -> Response:
         """Store an array: multipart, its field `file` the content of a `.npy` file."""
-        if file is None:
-            raise ArrayProblem(400, "an array is uploaded as multipart, in a field named 'file'")
-        arrays, size = gateway_of(request).arrays, file.size or 0
-        if size > gateway_of(request).settings.array_bytes + 10_000:
-            raise ArrayProblem(413, f"the file has {size} bytes; at most {gateway_of(request).settings.array_bytes}")
-        info = await asyncio.to_thread(lambda: arrays.add(read_npy(file.file, size)))
-        return JsonValueResponse(
-            {"status": "success", "shape": list(info.shape), "dtype": info.dtype, "index": info.number}
-        )
+        async with request.form() as form:
+            file = form.get("file")
+            if not isinstance(file, UploadFile):
+                raise ArrayProblem(400, "an array is uploaded as multipart, as a file in a field named 'file'")
+            return await _stored(gateway_of(request), file)
 
     @router.get("/arrays", dependencies=[Depends(needs(Role.READ))])
     async def list_arrays(request: Request) -> Response:
@@ -79,3 +80,13 @@ def array_router() -> APIRouter:
         return JsonValueResponse({"status": "success", "index": index})
 
     return router
+
+
+async def _stored(gateway: Gateway, file: UploadFile) -> Response:
+    size, most = file.size or 0, gateway.settings.array_bytes
+    if size > most + _LONGEST_HEAD:
+        raise ArrayProblem(413, f"the file has {size} bytes; at most {most}")
+    info = await asyncio.to_thread(lambda: gateway.arrays.add(read_npy(file.file, size)))
+    return JsonValueResponse(
+        {"status": "success", "shape": list(info.shape), "dtype": info.dtype, "index": info.number}
+    )

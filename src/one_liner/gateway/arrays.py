@@ -47,6 +47,9 @@ class Shelf(Protocol):
     def infos(self) -> list[ArrayInfo]:
         """What is there already."""
 
+    def first_free(self) -> int:
+        """The first index that was never given."""
+
     def put(self, index: int, array: Array) -> int:
         """Keep an array; gives its size in bytes."""
 
@@ -66,6 +69,10 @@ class MemoryShelf:
     def infos(self) -> list[ArrayInfo]:
         """Nothing: a process begins with an empty memory."""
         return []
+
+    def first_free(self) -> int:
+        """The first of all."""
+        return 0
 
     def put(self, index: int, array: Array) -> int:
         """Keep an array."""
@@ -91,6 +98,7 @@ class FolderShelf:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._deleted = folder / "last_deleted.txt"
         folder.mkdir(parents=True, exist_ok=True)
 
     def infos(self) -> list[ArrayInfo]:
@@ -108,6 +116,15 @@ class FolderShelf:
             except (OSError, ArrayProblem):
                 continue  # Somebody else's file, or one that the disk has damaged.
             yield ArrayInfo(int(found[1]), shape, str(dtype), path.stat().st_size)
+
+    def first_free(self) -> int:
+        """Behind every file there is, readable or not, and behind the last one that was deleted."""
+        found = (_FILE.fullmatch(path.name) for path in self._folder.iterdir())
+        after_all = max((int(one[1]) + 1 for one in found if one is not None), default=0)
+        try:
+            return max(after_all, int(self._deleted.read_text()) + 1)
+        except (OSError, ValueError):  # Nothing was deleted yet.
+            return after_all
 
     def put(self, index: int, array: Array) -> int:
         """Write it to a file."""
@@ -130,7 +147,11 @@ class FolderShelf:
         return array
 
     def remove(self, index: int) -> None:
-        """Delete its file."""
+        """Delete its file, and remember its index if it is the last one so far."""
+        if index + 1 == self.first_free():
+            unfinished = self._deleted.with_suffix(".part")
+            unfinished.write_text(str(index))
+            os.replace(unfinished, self._deleted)
         self._path(index).unlink(missing_ok=True)
 
     def _path(self, index: int) -> Path:
@@ -148,7 +169,7 @@ class ArrayStore:
         self._settings = settings
         self._shelf: Shelf = MemoryShelf() if settings.array_dir is None else FolderShelf(settings.array_dir)
         self._infos = {info.number: info for info in self._shelf.infos()}
-        self._next = max(self._infos, default=-1) + 1
+        self._next = self._shelf.first_free()
         self._bytes = sum(info.size_bytes for info in self._infos.values())
 
     def __len__(self) -> int:

@@ -82,7 +82,9 @@ def array_to_plain(array: np.ndarray[Any, Any]) -> tuple[Any, bool]:
         return array_to_plain(parts)
     if kind in "Mm":
         missing = np.isnat(array)
-        texts = np.datetime_as_string(array) if kind == "M" else array.astype(np.int64)
+        # numpy writes instants of another byte order as if they were of its own.
+        native = array.astype(array.dtype.newbyteorder("="))
+        texts = np.datetime_as_string(native) if kind == "M" else native.astype(np.int64)
         return _with_nulls(np.asarray(texts), missing), bool(missing.any())
     if kind == "V" and array.dtype.names:
         flagged = False
