@@ -303,6 +303,40 @@ def test_a_lease_keeps_others_out(run: Run, server: RouterServer) -> None:
     run(main())
 
 
+def test_a_lease_that_nobody_waits_for_any_more_is_given_back(
+    run: Run, server: RouterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, go_on, taken = threading.Event(), threading.Event(), threading.Event()
+
+    async def main() -> None:
+        async with client_of(server, name="anna") as anna:
+            take = anna._inner.lease
+
+            def take_slowly(*args: Any, **options: Any) -> Any:
+                entered.set()
+                assert go_on.wait(PATIENCE_S)
+                held = take(*args, **options)
+                taken.set()
+                return held
+
+            monkeypatch.setattr(anna._inner, "lease", take_slowly)
+
+            async def hold() -> None:
+                async with anna.lease("device"):
+                    await asyncio.sleep(PATIENCE_S)
+
+            holding = asyncio.create_task(hold())
+            assert await asyncio.to_thread(entered.wait, PATIENCE_S)
+            holding.cancel()
+            await asyncio.wait([holding])
+            assert holding.cancelled()
+            go_on.set()
+            assert await asyncio.to_thread(taken.wait, PATIENCE_S)
+            await asyncio.to_thread(poll_until, lambda: not server.leases(), PATIENCE_S, "the lease to be given back")
+
+    run(main())
+
+
 def test_jobs_are_submitted_watched_and_cancelled(run: Run, server: RouterServer, device: Device) -> None:
     async def main() -> None:
         async with client_of(server, name="anna") as client:

@@ -11,7 +11,7 @@ import asyncio
 import math
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
-from threading import Semaphore
+from threading import Lock, Semaphore
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -34,6 +34,7 @@ from one_liner.rpc.description import (
     PropertyDescription,
     ServerDescription,
 )
+from one_liner.rpc.held import HeldLease
 from one_liner.rpc.link import State
 from one_liner.streams.buffers import check_most
 from one_liner.streams.configuration import StreamConfigurations
@@ -594,27 +595,46 @@ class AsyncLease:
         self, client: RouterClient, obj_name: str, force: bool, on_lost: Callable[[OneLinerError], Any] | None
     ) -> None:
         self._client, self._obj_name, self._force, self._on_lost = client, obj_name, force, on_lost
-        self._held: Any = None
+        self._held: HeldLease | None = None
 
     async def __aenter__(self) -> Self:
         loop, on_lost = asyncio.get_running_loop(), self._on_lost
+        lock, unwanted = Lock(), False
 
         def lost(reason: OneLinerError) -> None:
             if on_lost is not None:
                 loop.call_soon_threadsafe(on_lost, reason)
 
-        self._held = await asyncio.to_thread(self._client.lease, self._obj_name, force=self._force, on_lost=lost)
+        def take() -> HeldLease:
+            held = self._client.lease(self._obj_name, force=self._force, on_lost=lost)
+            with lock:
+                if not unwanted:
+                    self._held = held
+                    return held
+            held.release()
+            return held
+
+        try:
+            await asyncio.to_thread(take)
+        except asyncio.CancelledError:
+            # The thread cannot be cancelled: what it gets, nobody would ever give back.
+            with lock:
+                unwanted, held = True, self._held
+            if held is not None:
+                await asyncio.to_thread(held.release)
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(self._held.release)
+        if self._held is not None:
+            await asyncio.to_thread(self._held.release)
 
     @property
     def held(self) -> bool:
         """Whether it is still ours, as far as is known here."""
-        return self._held is not None and bool(self._held.held)
+        return self._held is not None and self._held.held
 
     def check(self) -> None:
         """Raise `LeaseLostError` if it is ours no longer."""
