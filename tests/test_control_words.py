@@ -310,6 +310,16 @@ def test_a_record_is_bounded_in_bytes() -> None:
     assert [entry.request.nonce for entry in record] == [4, 5]
 
 
+def test_a_record_keeps_nothing_of_what_a_peer_sent_but_its_digest() -> None:
+    record, request = Record(), _read({"command": 300, "nonce": 1, "data": {"much": "x" * 1000}})
+    entry = Entry(b"peer", request)
+    record.begin(entry)
+    assert entry.request.data == {"much": "x" * 1000}
+    record.end(entry, 0.0)
+    assert record.find(b"peer", request, 0.0) is entry
+    assert (entry.request.data, entry.request.digest) == (None, request.digest)
+
+
 def test_no_nonce_is_no_record() -> None:
     record = Record()
     for nonce in (0, -1):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Final
 
@@ -29,7 +29,7 @@ class Entry:
 
     Attributes:
         connection: who asked.
-        request: what was asked for.
+        request: what was asked for; without its data once it has ended.
         answer: the last one; None while there is none.
         ended: when that was, on the clock of the one who keeps the record; None while it goes on.
         waiting: where an answer has to be sent as soon as there is one.
@@ -81,6 +81,8 @@ class Record:
     def end(self, entry: Entry, now: float) -> None:
         """It has its last answer; its age counts from now."""
         entry.ended = now
+        # A digest of them is enough to know it again, and what a stranger sends would be kept for a minute.
+        entry.request = replace(entry.request, data=None)
         if self._running.get(entry.key) is entry:
             del self._running[entry.key]
             self._ended[entry.key] = entry
