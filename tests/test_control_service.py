@@ -370,6 +370,24 @@ def test_a_slow_command_ends_as_a_command_result(service: ControlService, bare: 
     assert (told["command"], told["nonce"], told["result"], told["data"]) == (100, 5, 100, {"fileName": "a_b"})
 
 
+class Broken:
+    """Data that raise when they are looked at."""
+
+    def model_dump(self) -> None:
+        raise RuntimeError("no light")
+
+
+def test_an_answer_that_cannot_be_written_is_an_exception_and_holds_nobody_up() -> None:
+    with ControlService(broadcast_port=0, command_port=0, patience_s=20) as service:
+        service.add_handler(Command.GET_STATUS, lambda request: Broken(), lane="rig")
+        service.add_handler(Command.GET_CONFIGURATION, lambda request: "idle", lane="rig")
+        service.start()
+        with Bare(service) as bare:
+            answer = bare.ask({"command": 400, "nonce": 1})
+            assert (answer["result"], answer["errorMessage"]) == (500, "RuntimeError: no light")
+            assert bare.ask({"command": 300, "nonce": 2})["data"] == "idle"
+
+
 def test_a_result_that_the_application_sends_itself(service: ControlService, bare: Bare) -> None:
     service.add_handler(100, lambda request: CommandResponse(Result.PENDING_WITH_NOTIFICATION))
     assert bare.ask({"command": 100, "nonce": 5})["result"] == 201

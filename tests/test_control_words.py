@@ -145,6 +145,7 @@ def test_what_values_are_in_json(value: Any, written: Any) -> None:
     ("value", "path"),
     [
         ({"stage": [0, object()]}, "data['stage'][1]"),
+        ({"seen": [0, datetime.min]}, "data['seen'][1]"),
         (b"bytes", "data"),
         (3 + 1j, "data"),
         ({(1, 2): 3}, "data"),

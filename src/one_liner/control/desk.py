@@ -240,12 +240,12 @@ class Desk:
         request = ticket.request
         if not isinstance(value, Later):
             # Written here: large data would hold the port up.
-            answer = value.answering(request.number, request.nonce).written()
+            answer = _written(value.answering(request.number, request.nonce))
             self._post(partial(self._take, ticket, answer))
             return
         if value.response is None:
             goes_on = CommandResponse(Result.PENDING_WITH_NOTIFICATION, value.data)
-            answer = goes_on.answering(request.number, request.nonce).written(final=False)
+            answer = _written(goes_on.answering(request.number, request.nonce), final=False)
             self._post(partial(self._take, ticket, answer))
         value.when_finished(lambda response: self._deliver(ticket, response))
 
@@ -258,6 +258,15 @@ def _call(ticket: Ticket) -> CommandResponse | Later:
         _log.exception("the handler of %s raised", ticket.where)
         return CommandResponse.of_error(error)
     return value if isinstance(value, Later) else CommandResponse.of(value)
+
+
+def _written(response: CommandResponse, *, final: bool = True) -> Answer:
+    """What a handler gave may raise when it is looked at; those that wait in its lane must not wait for ever."""
+    try:
+        return response.written(final=final)
+    except Exception as error:
+        _log.exception("the answer to command %d cannot be written", response.command)
+        return CommandResponse.of_error(error).answering(response.command, response.nonce).written(final=final)
 
 
 def _nonce(known: Entry) -> str:

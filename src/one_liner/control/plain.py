@@ -47,7 +47,12 @@ def _plain(value: Any, path: str, names_of: Callable[[list[str]], dict[str, str]
         return value
     if depth > _MOST_DEEP:
         raise NotCarriableError(f"{path} is nested more than {_MOST_DEEP} deep", path=path)
-    simple = _simple(value)
+    try:
+        simple = _simple(value)
+    except (ValueError, OverflowError, OSError) as error:  # `datetime.min`; on Windows, what is before 1970.
+        raise NotCarriableError(
+            f"{path}: {value} is no instant that this system can count to: {error}", path=path
+        ) from None
     if simple is not _NOT_SIMPLE:
         return _plain(simple, path, names_of, depth + 1) if isinstance(value, Enum) else simple
     inside = _fields_of(value)
