@@ -35,6 +35,7 @@ from one_liner.wire.messages import (
     Stamp,
     is_ballast,
     renamed,
+    sample_fields,
 )
 
 _LARGE_BYTES = 64 * 1024
@@ -285,10 +286,9 @@ class RouterRelay:
 def _is_ours(head: bytes, topic_length: int, buffers: list[Buffer]) -> bool:
     """Whether this is a sample of one of our servers, of a version that we read."""
     try:
-        SampleMessage.decode(head, topic_length, buffers)
+        return sample_fields(head, topic_length)[3] == len(buffers)
     except OneLinerError:
         return False
-    return True
 
 
 def _is_here(address: str) -> bool:
