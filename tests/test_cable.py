@@ -105,7 +105,7 @@ def test_whoever_waits_is_told_since_when_and_all_is_well_again_when_it_is_plugg
             in_background(lambda: proxy.slow()),
         ]
         poll_until(lambda: traces["slow began"] == 2)
-        poll_until(lambda: client._subscriptions["silent"]._waiters == 2)
+        poll_until(lambda: client._reception.subscriptions["silent"]._waiters == 2)
         pull(has.line)
         errors = noticed(waiting, time.monotonic())
         assert all("has not answered since" in str(error) for error in errors)

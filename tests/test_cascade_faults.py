@@ -128,7 +128,7 @@ def test_in_mid_call_and_mid_stream(chain: Chain, client: RouterClient, who: str
     reading = in_background(lambda: client.get_stream(f"{FAR}silent", block=True))
     troubles: list[OneLinerError] = []
     client.on_sample(f"{FAR}silent", print, troubles.append)
-    poll_until(lambda: client._subscriptions[f"{FAR}silent"]._waiters == 2)
+    poll_until(lambda: client._reception.subscriptions[f"{FAR}silent"]._waiters == 2)
     fail(chain, who, fault)
     try:
         began = time.monotonic()

@@ -659,7 +659,7 @@ def test_a_thread_of_a_job_that_has_ended_may_still_log(server: RouterServer, an
 
     server.add_instance("late", late)
     with ann.iter_events("command_result") as results:
-        poll_until(lambda: ann._feeds[":command_result"].synchronised.is_set())
+        poll_until(lambda: ann._reception.feeds[":command_result"].synchronised.is_set())
         job = ann.submit("late")
         job.result(PATIENCE_S)
         go.set()
@@ -673,7 +673,7 @@ def test_a_thread_of_a_job_that_has_ended_may_still_log(server: RouterServer, an
 
 def test_large_results_and_those_told_with_the_event(ann: RouterClient) -> None:
     with ann.iter_events("command_result", timeout_s=PATIENCE_S) as results:
-        poll_until(lambda: ann._feeds[":command_result"].synchronised.is_set())
+        poll_until(lambda: ann._reception.feeds[":command_result"].synchronised.is_set())
         assert ann.submit("stage", "gives", ["large"]).result(PATIENCE_S) == bytes(200_000)
         assert ann.submit("stage", "gives", ["plain"]).result(PATIENCE_S) == 5
         large, plain = next(results), next(results)
@@ -733,7 +733,7 @@ def test_closing_the_server_ends_its_jobs(stage: Stage) -> None:
         server.run()
         with client_of(server, "ann") as ann:
             job = ann.submit("stage", "scan")
-            poll_until(lambda: ann._feeds[":job_update"].synchronised.is_set())
+            poll_until(lambda: ann._reception.feeds[":job_update"].synchronised.is_set())
             assert stage.begun.wait(PATIENCE_S)
             server.close()
             assert stage.tidied.wait(PATIENCE_S)

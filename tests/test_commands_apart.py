@@ -235,7 +235,7 @@ def test_the_job_of_a_killed_client_is_cancelled_where_that_was_chosen(
         job = client.job(job_id)
         poll_until(lambda: job.progress.fraction, PATIENCE_S)
         client.on_event(heard.append, "command_result")
-        poll_until(lambda: client._feeds[":command_result"].synchronised.is_set(), PATIENCE_S)
+        poll_until(lambda: client._reception.feeds[":command_result"].synchronised.is_set(), PATIENCE_S)
     finally:
         bury(process)
     with pytest.raises(JobCancelledError, match="cancelled because mortal is gone"):

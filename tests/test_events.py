@@ -89,7 +89,9 @@ def client(server: RouterServer) -> Iterator[RouterClient]:
 
 def hears(client: RouterClient, *topics: str) -> bool:
     """Whether everything of these topics arrives from now on."""
-    return all(name in client._feeds and client._feeds[name].synchronised.is_set() for name in topics)
+    return all(
+        name in client._reception.feeds and client._reception.feeds[name].synchronised.is_set() for name in topics
+    )
 
 
 def listening(client: RouterClient, heard: list[Event], *topics: str, **arguments: Any) -> Any:
@@ -162,7 +164,7 @@ def test_two_listeners_hear_all_and_closing_one_leaves_the_other(server: RouterS
 def test_a_topic_that_nobody_wants_any_more_is_received_no_longer(server: RouterServer, client: RouterClient) -> None:
     heard: list[Event] = []
     listening(client, heard, "event").close()
-    assert client._feeds == {}
+    assert client._reception.feeds == {}
     listening(client, heard, "event")
     server.emit("again")
     poll_until(lambda: heard)
@@ -215,7 +217,7 @@ def test_what_cannot_travel_is_told_to_whoever_tells(server: RouterServer, clien
 def test_nonsense_is_refused(client: RouterClient, topic: Any, kind: Any, source: Any, last: Any) -> None:
     with pytest.raises(ConfigurationError):
         client.on_event(print, topic, kind, source=source, last=last)
-    assert client._feeds == {}
+    assert client._reception.feeds == {}
 
 
 def test_events_are_accounted_for_as_samples_are(server: RouterServer, client: RouterClient) -> None:

@@ -25,11 +25,17 @@ ONLY_A_SERVER_NEEDS = {
     *("one_liner.cascade", "one_liner.server", "one_liner.commands.desk", "one_liner.commands.job"),
     *("one_liner.events.emitter", "one_liner.events.observer"),
     *("one_liner.rpc.dispatch", "one_liner.rpc.exposure", "one_liner.rpc.members", "one_liner.rpc.permission"),
-    *("one_liner.rpc.server", "one_liner.streams.registry", "one_liner.streams.sources", "one_liner.streams.ticker"),
+    *(
+        "one_liner.rpc.server",
+        "one_liner.streams.broadcast",
+        "one_liner.streams.registry",
+        "one_liner.streams.sources",
+        "one_liner.streams.ticker",
+    ),
 }
 ONLY_A_CLIENT_NEEDS = {
     *("one_liner.client", "one_liner.commands.handle", "one_liner.events.hub", "one_liner.rpc.held"),
-    *("one_liner.streams.receiver", "one_liner.streams.subscription"),
+    *("one_liner.streams.receiver", "one_liner.streams.reception", "one_liner.streams.subscription"),
 }
 
 

@@ -263,7 +263,7 @@ def test_readers_that_wait_are_woken(server: RouterServer, client: RouterClient)
     readers = [started(client.get_stream, name, block=True) for name in ("silent", "silent", "quiet")]
     readers.append(started(lambda: list(client.stream("silent"))))
     handle = client.on_sample("silent", lambda sample: None)
-    poll_until(lambda: client._subscriptions["silent"]._waiters >= 3)
+    poll_until(lambda: client._reception.subscriptions["silent"]._waiters >= 3)
     assert timed(client.close) < CLOSE_S
     for thread, _ in readers:
         thread.join(PATIENCE_S)
@@ -274,7 +274,7 @@ def test_readers_that_wait_are_woken(server: RouterServer, client: RouterClient)
 def test_readers_are_told_that_the_server_closed(server: RouterServer, client: RouterClient) -> None:
     client.configure_stream("silent", wait=True, timeout_s=20)
     thread, outcome = started(client.get_stream, "silent", block=True)
-    poll_until(lambda: client._subscriptions["silent"]._waiters == 1)
+    poll_until(lambda: client._reception.subscriptions["silent"]._waiters == 1)
     server.close()
     thread.join(PATIENCE_S)
     assert isinstance(outcome[0], ConnectionError)

@@ -124,7 +124,7 @@ def test_a_server_that_is_not_there_yet_and_one_that_went() -> None:
     with RouterClient(**ports, heartbeat_s=HEARTBEAT_S) as client:
         client.configure_stream("cam")
         assert "has not answered yet" in why(client)
-        receiver = client._receiver
+        receiver = client._reception.receiver
         assert receiver is not None
         poll_until(lambda: receiver._markers, what="the subscription to be taken up")
         assert receiver._patience_ms() is None, "it does not spin while there is nobody to ask"

@@ -273,7 +273,7 @@ def test_a_key_that_is_disallowed_is_cut_off_and_others_go_on(
     assert server.instances["stage"].position == 1.0
     _is(anna, "refused")
 
-    intake = anna._receiver._intake  # type: ignore[union-attr]
+    intake = anna._reception.receiver._intake  # type: ignore[union-attr]
     poll_until(lambda: intake is not None and intake.refusal, what="the streams of the one are cut")
     _refused(lambda: [anna.get_stream("where", timeout_s=SOON_S) for _ in range(100_000)], "not among those")
     expected = anna.stream_statistics("where").expected

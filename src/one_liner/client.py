@@ -10,7 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from threading import Event as Flag
+from functools import partial
 from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast, overload
@@ -26,16 +26,11 @@ from one_liner.errors import (
     ClosedError,
     ConfigurationError,
     ForkedError,
-    NoDataError,
     NoServerError,
     OneLinerError,
-    RouterDownError,
-    StreamTimeoutError,
-    TransportError,
-    UnknownStreamError,
 )
 from one_liner.events.event import Event
-from one_liner.events.hub import EventHub, Feed, route_of
+from one_liner.events.hub import EventHub, route_of
 from one_liner.events.inbox import Inbox, check_last
 from one_liner.events.listening import EventStream, calling
 from one_liner.events.selection import Selection
@@ -43,14 +38,15 @@ from one_liner.frozen import Frozen
 from one_liner.limits import Limits, check_limits
 from one_liner.rpc.client import RpcClient
 from one_liner.rpc.held import HeldLease
-from one_liner.rpc.hello import Hello, random_id, this_host
+from one_liner.rpc.hello import random_id, this_host
 from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link, State
 from one_liner.streams.buffers import DEFAULT_MAX_BYTES, DEFAULT_MAX_SAMPLES, check_most, make_buffer
 from one_liner.streams.configuration import StreamConfigurations
 from one_liner.streams.ledger import ReaderStatistics
-from one_liner.streams.names import check_stream_name, is_own
-from one_liner.streams.readers import report_of
-from one_liner.streams.receiver import Receiver
+from one_liner.streams.listening import calling as calling_samples
+from one_liner.streams.listening import samples_of
+from one_liner.streams.names import check_stream_name
+from one_liner.streams.reception import Reception
 from one_liner.streams.sample import Sample
 from one_liner.streams.subscription import Storage, Subscription
 from one_liner.transport.endpoints import Endpoint
@@ -58,7 +54,7 @@ from one_liner.transport.security import ClientCurve
 from one_liner.transport.sockets import Context, default_context
 from one_liner.version import __version__
 from one_liner.wire.codec import Codec
-from one_liner.wire.messages import ROUTE_SEPARATOR, Kind
+from one_liner.wire.messages import Kind
 from one_liner.wire.serializers import Loads
 
 if TYPE_CHECKING:
@@ -68,9 +64,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 IfBusy = Literal["wait", "refuse"]
 _CLIENTS_TIMEOUT: Final = "default"
-_SLICE_S: Final = 0.1
-_SETTLE_S: Final = 0.005
-"""libzmq's publishers look at new subscriptions every 3 million processor ticks at the latest, about 1 ms."""
 
 
 class Parts(Frozen):
@@ -140,16 +133,11 @@ class RouterClient:
         check_timeout(timeout_s)
         check_if_busy(if_busy)
         self._context = context if context is not None else default_context()
-        self._broadcast_port = broadcast_port
-        self._allow_pickle = allow_pickle
         self._codec = Codec(max_depth=limits.depth, max_elements=limits.elements)
         self._clock = SYSTEM_CLOCK
         self._pid = os.getpid()
         self._lock = Lock()
-        self._subscriptions: dict[str, Subscription] = {}
         self._callbacks: list[Callback[Any]] = []
-        self._receiver: Receiver | None = None
-        self._feeds: dict[str, Feed] = {}
         self._hub: EventHub | None = None
         self._closed = False
         self._name = name or default_name()
@@ -165,7 +153,15 @@ class RouterClient:
             curve=curve,
             limits=limits,
         )
-        self._link.on_hello(self._report)
+        self._reception = Reception(
+            self._context,
+            self._link,
+            broadcast_port,
+            codec=self._codec,
+            clock=self._clock,
+            allow_pickle=allow_pickle,
+        )
+        self._link.on_hello(self._reception.report)
         self._rpc = RpcClient(
             self._context, self._link, client=client, codec=self._codec, timeout_s=timeout_s, if_busy=if_busy
         )
@@ -181,25 +177,22 @@ class RouterClient:
             if self._closed:
                 return
             self._closed = True
-            subscriptions = [*self._subscriptions.values(), *self._feeds.values()]
             callbacks = list(self._callbacks)
         try:
-            self._stop(subscriptions, callbacks)
+            self._stop(callbacks)
         except BaseException:
-            self._stop(subscriptions, callbacks)  # Ctrl-C came in between: nothing may stay open all the same.
+            self._stop(callbacks)  # Ctrl-C came in between: nothing may stay open all the same.
             raise
 
-    def _stop(self, subscriptions: list[Subscription | Feed], callbacks: list[Callback[Any]]) -> None:
+    def _stop(self, callbacks: list[Callback[Any]]) -> None:
         """Close everything. May be interrupted, and done again."""
-        for subscription in subscriptions:
-            subscription.close()
+        self._reception.end()
         self._link.close()
         if self._hub is not None:
             self._hub.close()
         for callback in callbacks:
             callback.close()
-        if self._receiver is not None:
-            self._receiver.close()
+        self._reception.close()
         self._rpc.close()
 
     def __enter__(self) -> Self:
@@ -620,9 +613,10 @@ class RouterClient:
         late = storage_type == "cache" if last_sample is None else last_sample
         storage = Storage(storage_type, max_samples, max_bytes, drop, loads, late)
         limit_s = check_timeout(timeout_s)
-        subscription = self._subscribe(name, storage)
+        self._check_usable()
+        subscription = self._reception.subscribe(name, storage)
         if wait:
-            self._wait_synchronised(subscription, limit_s)
+            self._reception.wait_synchronised(subscription, limit_s)
 
     def unconfigure_stream(self, name: str) -> None:
         """Receive a stream no longer; whoever waits for it gets a `ClosedError`.
@@ -630,15 +624,8 @@ class RouterClient:
         Raises:
             UnknownStreamError: it was not configured.
         """
-        self._check_process()
-        with self._lock:
-            self._check_usable()
-            subscription = self._subscriptions.pop(name, None)
-        if subscription is None:
-            raise self._not_configured(name)
-        subscription.close()
-        if self._receiver is not None:
-            self._receiver.remove(subscription)
+        self._check_usable()
+        self._reception.unsubscribe(name)
 
     def get_stream(self, name: str, block: bool = False, *, timeout_s: float | None = None) -> Sample:
         """Hand out the next sample: `timestamp, data = client.get_stream("camera", block=True)`.
@@ -691,7 +678,8 @@ class RouterClient:
             SourceFailedError: it is an error.
             UnknownStreamError: the stream was not configured.
         """
-        return self._subscription(name).newest()
+        self._check_process()
+        return self._reception.subscription(name).newest()
 
     def stream(self, name: str, *, timeout_s: float | None = None) -> Iterator[Sample]:
         """Samples, one after the other, for as long as there are any: `for timestamp, data in client.stream("camera")`.
@@ -708,9 +696,9 @@ class RouterClient:
         """
         self._check_process()
         check_timeout(timeout_s)
-        if name not in self._subscriptions:
+        if name not in self._reception.subscriptions:
             self.configure_stream(name)
-        return self._samples(name, timeout_s)
+        return samples_of(partial(self.get_stream, name, block=True, timeout_s=timeout_s))
 
     def on_sample(
         self,
@@ -732,38 +720,9 @@ class RouterClient:
             A handle; close it to stop.
         """
         self._check_process()
-        if name not in self._subscriptions:
+        if name not in self._reception.subscriptions:
             self.configure_stream(name)
-        stop = Flag()
-        gone: type[OneLinerError] | None = None  # as it was told last
-
-        def next_item() -> Sample | OneLinerError:
-            nonlocal gone
-            while not stop.is_set():
-                try:
-                    sample = self.get_stream(name, timeout_s=_SLICE_S)
-                    gone = None
-                    return sample
-                except NoDataError:
-                    gone = None
-                except (ClosedError, UnknownStreamError):
-                    raise StopIteration from None
-                except TransportError as error:
-                    if type(error) is not gone:
-                        gone = type(error)
-                        return error
-                    stop.wait(_SLICE_S)
-                except OneLinerError as error:
-                    return error
-            raise StopIteration
-
-        def deliver(item: Sample | OneLinerError) -> None:
-            if isinstance(item, Sample):
-                callback(item)
-            elif on_error is not None:
-                on_error(item)
-
-        return self._keep(Callback(name, deliver, next_item, stop.set))
+        return self._keep(calling_samples(name, partial(self.get_stream, name), callback, on_error))
 
     def stream_statistics(self, name: str) -> ReaderStatistics:
         """Where the samples of a configured stream went: every one made is in exactly one of the counters.
@@ -771,8 +730,8 @@ class RouterClient:
         Raises:
             UnknownStreamError: it was not configured.
         """
-        feed = self._feeds.get(name)
-        return self._subscription(name).statistics() if feed is None else feed.statistics()
+        self._check_process()
+        return self._reception.statistics(name)
 
     # --- streams: at the server --------------------------------------------------------------------------------------
 
@@ -844,27 +803,6 @@ class RouterClient:
     def _control(self, path: str, word: str, **arguments: Any) -> Any:
         return self._rpc.ask(Kind.CONTROL, _text(path), [word, arguments])[1]
 
-    def _subscribe(self, name: str, storage: Storage) -> Subscription:
-        with self._lock:
-            self._check_usable()
-            subscription = self._subscriptions.get(name)
-            if subscription is not None:
-                if subscription.reconfigure(storage) and self._receiver is not None:
-                    self._receiver.add(subscription)
-                return subscription
-            receiver = self._have_receiver()
-            subscription = self._subscriptions[name] = Subscription(
-                name,
-                storage,
-                self._codec,
-                allow_pickle=self._allow_pickle,
-                clock=self._clock,
-                trouble=lambda: self._no_samples_because(name),
-                why_nothing=receiver.why_nothing,
-            )
-            receiver.add(subscription)
-            return subscription
-
     def _listen(self, topic: Any, kind: Any, source: str, last: int) -> Inbox:
         self._check_usable()
         inbox = Inbox(Selection.of(topic, kind), self._clock, last=check_last(last))
@@ -875,85 +813,14 @@ class RouterClient:
         with self._lock:
             self._check_usable()
             if self._hub is None:
-                self._hub = EventHub(self._link, self._add_feed, self._remove_feed, self._codec, self._clock)
+                self._hub = EventHub(
+                    self._link, self._reception.add_feed, self._reception.remove_feed, self._codec, self._clock
+                )
             return self._hub
-
-    def _add_feed(self, feed: Feed) -> None:
-        with self._lock:
-            if not self._closed:
-                self._feeds[feed.name] = feed
-                self._have_receiver().add(feed)
-
-    def _remove_feed(self, feed: Feed) -> None:
-        with self._lock:
-            if not self._closed and self._receiver is not None:
-                del self._feeds[feed.name]
-                self._receiver.remove(feed)
-
-    def _have_receiver(self) -> Receiver:
-        if self._receiver is None:
-            self._receiver = Receiver(self._context, self._link, self._broadcast_port, self._codec, self._clock)
-        return self._receiver
 
     def _subscription(self, name: str) -> Subscription:
         self._check_process()
-        subscription = self._subscriptions.get(name)
-        if subscription is None:
-            raise self._not_configured(name)
-        return subscription
-
-    def _not_configured(self, name: str) -> UnknownStreamError:
-        known = ", ".join(sorted(self._subscriptions)) or "none"
-        return UnknownStreamError(f"stream {name!r} was not configured at this client; configured are: {known}")
-
-    def _report(self, hello: Hello) -> None:
-        """Tell the server what became of its samples here, if somebody wants to know; on the link's thread."""
-        if not hello.reports:
-            return
-        with self._lock:
-            counted = {name: one.statistics for name, one in self._subscriptions.items() if not is_own(name)}
-        body, _ = self._codec.encode(["report_ledger", {"streams": report_of(counted)}])
-        self._link.submit(Kind.CONTROL, "", bytes(body), lambda _: None)
-
-    def _no_samples_because(self, name: str) -> OneLinerError | None:
-        """Why nobody will send a sample of a stream; None while somebody may."""
-        trouble = self._link.trouble(sent=False) or self._link.absence()
-        hello = self._link.hello
-        if trouble is not None or hello is None:
-            return trouble
-        return next(
-            (
-                RouterDownError(f"stream {name!r}: {why}", router=path)
-                for path, why in hello.down.items()
-                if name.startswith(path + ROUTE_SEPARATOR)
-            ),
-            None,
-        )
-
-    def _wait_synchronised(self, subscription: Subscription, limit_s: float | None) -> None:
-        patience_s = HEARTBEATS_TO_LOSS * self._link.heartbeat_s if limit_s is None else limit_s
-        began = self._clock.now()
-        self._link.wait_ready(began + patience_s)
-        while not subscription.synchronised.wait(0.05):
-            trouble = self._link.trouble(sent=False)
-            if trouble is not None:
-                raise trouble
-            if self._clock.now() - began >= patience_s:
-                raise StreamTimeoutError(
-                    f"stream {subscription.name!r} could not be subscribed within {patience_s:g} s; "
-                    "is the broadcast port right, and every router on the way up?"
-                )
-        if self._closed:
-            raise ClosedError("the client was closed while a stream was configured")
-        self._link.pause(_SETTLE_S)
-
-    def _samples(self, name: str, timeout_s: float | None) -> Iterator[Sample]:
-        while True:
-            try:
-                sample = self.get_stream(name, block=True, timeout_s=timeout_s)
-            except (ClosedError, UnknownStreamError):
-                return
-            yield sample
+        return self._reception.subscription(name)
 
     def _keep(self, callback: Callback[T]) -> Callback[T]:
         """Close it with the client."""

@@ -1,7 +1,8 @@
 """`RouterServer`: any Python objects, served in one line.
 
-This file only composes: calls are answered by `one_liner.rpc.server`, streams ticked by `one_liner.streams.ticker`,
-other servers reached through `one_liner.cascade`, and all samples leave through `one_liner.transport.fanout`.
+This file only composes: calls are answered by `one_liner.rpc.server`, streams are in `one_liner.streams.broadcast`,
+jobs in `one_liner.commands.desk`, events told by `one_liner.events.emitter`, other servers reached through
+`one_liner.cascade`; what a client may ask is in the `words` of each.
 """
 
 from __future__ import annotations
