@@ -246,6 +246,7 @@ class RpcClient:
         with self._lock:
             if self._closed:
                 raise ClosedError(f"this client of {self._link.endpoint} is closed")
+            in_loop = self._in_loop  # Another thread may have been here before us.
             if (in_loop is None or not in_loop.loop.is_running()) and is_watchable(loop):
                 from one_liner.rpc.loop_operator import LoopOperator  # For those who do not wait on their own thread.
 
