@@ -7,10 +7,12 @@ ever unpickled.
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -22,6 +24,7 @@ from one_liner.gateway.settings import Settings
 Array = np.ndarray[Any, Any]
 _FILE = re.compile(r"(\d{6,})\.npy")
 _LONGEST_HEADER = 10_000
+_MOST_EMPTY = 1_000_000
 
 
 class ArrayProblem(HTTPException):
@@ -170,6 +173,7 @@ class ArrayStore:
         self._shelf: Shelf = MemoryShelf() if settings.array_dir is None else FolderShelf(settings.array_dir)
         self._infos = {info.number: info for info in self._shelf.infos()}
         self._next = self._shelf.first_free()
+        self._lock = Lock()
         self._bytes = sum(info.size_bytes for info in self._infos.values())
 
     def __len__(self) -> int:
@@ -182,7 +186,7 @@ class ArrayStore:
 
     def infos(self) -> list[ArrayInfo]:
         """What there is, by index."""
-        return [self._infos[index] for index in sorted(self._infos)]
+        return sorted(self._infos.values())
 
     def add(self, array: Array) -> ArrayInfo:
         """Keep an array.
@@ -195,16 +199,13 @@ class ArrayStore:
             raise ArrayProblem(400, "an array of Python objects would have to be pickled, which is not done here")
         if array.nbytes > settings.array_bytes:
             raise ArrayProblem(413, f"the array has {array.nbytes} bytes; at most {settings.array_bytes} are taken")
-        if len(self._infos) >= settings.arrays:
-            raise ArrayProblem(507, f"there are {len(self._infos)} arrays, and no more are taken; delete some")
-        if self._bytes + array.nbytes > settings.arrays_bytes:
-            raise ArrayProblem(
-                507, f"{self._bytes} of {settings.arrays_bytes} bytes are taken, too much for {array.nbytes} more"
-            )
-        index, self._next = self._next, self._next + 1
-        size_bytes = self._shelf.put(index, array)
-        info = self._infos[index] = ArrayInfo(index, array.shape, str(array.dtype), size_bytes)
-        self._bytes += size_bytes
+        # Held while it is written, too: two that fit alone need not fit together.
+        with self._lock:
+            self._check_room(array.nbytes)
+            index, self._next = self._next, self._next + 1
+            size_bytes = self._shelf.put(index, array)
+            info = self._infos[index] = ArrayInfo(index, array.shape, str(array.dtype), size_bytes)
+            self._bytes += size_bytes
         return info
 
     def get(self, index: int) -> Array:
@@ -215,7 +216,10 @@ class ArrayStore:
         """
         if index not in self._infos:
             raise _no_array(index)
-        return self._shelf.get(index)
+        try:
+            return self._shelf.get(index)
+        except (KeyError, FileNotFoundError):  # Deleted in this moment.
+            raise _no_array(index) from None
 
     def remove(self, index: int) -> None:
         """Delete an array.
@@ -223,11 +227,21 @@ class ArrayStore:
         Raises:
             ArrayProblem: 404 if there is none.
         """
-        info = self._infos.pop(index, None)
-        if info is None:
-            raise _no_array(index)
-        self._bytes -= info.size_bytes
-        self._shelf.remove(index)
+        with self._lock:
+            info = self._infos.pop(index, None)
+            if info is None:
+                raise _no_array(index)
+            self._bytes -= info.size_bytes
+            self._shelf.remove(index)
+
+    def _check_room(self, size_bytes: int) -> None:
+        settings = self._settings
+        if len(self._infos) >= settings.arrays:
+            raise ArrayProblem(507, f"there are {len(self._infos)} arrays, and no more are taken; delete some")
+        if self._bytes + size_bytes > settings.arrays_bytes:
+            raise ArrayProblem(
+                507, f"{self._bytes} of {settings.arrays_bytes} bytes are taken, too much for {size_bytes} more"
+            )
 
 
 def read_npy(file: IO[bytes], size_bytes: int) -> Array:
@@ -265,6 +279,9 @@ def check_npy(file: IO[bytes], size_bytes: int) -> tuple[tuple[int, ...], np.dty
         count *= length
     if any(length < 0 for length in shape) or file.tell() + count * dtype.itemsize != size_bytes:
         raise ArrayProblem(400, "this is no .npy file: its length is not what its head says")
+    if count * dtype.itemsize == 0 and math.prod(length or 1 for length in shape) > _MOST_EMPTY:
+        # A million million empty rows take no byte here, and as nested lists all the memory there is.
+        raise ArrayProblem(400, f"an array of shape {shape} with nothing in it is of no use")
     return shape, dtype
 
 
