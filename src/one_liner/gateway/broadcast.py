@@ -161,9 +161,10 @@ class Group:
         while True:
             try:
                 rig, own_name = await self._rigs.locate(name)
+                await rig.check_stream(own_name)
                 return rig.watch(own_name, filled=filled)
             except OneLinerError as error:
-                self._send(dumps({"type": "error", "stream": name, **fault_json(error)}).decode(), None)
+                self._send(dumps({**fault_json(error), "type": "error", "stream": name}).decode(), None)
                 await asyncio.sleep(1.0)
 
     async def _show_sine(self) -> None:
@@ -195,7 +196,7 @@ class Group:
 
     def _send_item(self, name: str, item: Sample | SourceFailedError) -> None:
         if isinstance(item, SourceFailedError):
-            self._send(dumps({"type": "error", "stream": name, **fault_json(item)}).decode(), None)
+            self._send(dumps({**fault_json(item), "type": "error", "stream": name}).decode(), None)
             return
         key = name if getattr(item.data, "nbytes", 0) >= _LARGE_BYTES else None
         if self._wish.binary:
@@ -212,7 +213,7 @@ class Group:
 def _data(name: str, sample: Sample) -> dict[str, Any]:
     """A sample as a message: `y` the values, `x` their places along the last axis, or the instant of a single one."""
     value = sample.data
-    array = np.asarray(value) if isinstance(value, int | float | list | tuple | np.ndarray | np.generic) else None
+    array = _as_array(value)
     message: dict[str, Any] = {
         "type": "data",
         "timestamp": sample.wall_time,
@@ -222,8 +223,18 @@ def _data(name: str, sample: Sample) -> dict[str, Any]:
     if array is None or array.dtype.hasobject:
         return {**message, "shape": [], "dtype": type(value).__name__, "x": [], "y": to_plain(value)}
     x = [sample.wall_time] if array.ndim == 0 else list(range(array.shape[-1]))
-    y = [array.item()] if array.ndim == 0 else array
+    y = [array.item()] if array.ndim == 0 else value
     return {**message, "shape": list(array.shape), "dtype": str(array.dtype), "x": x, "y": to_plain(y)}
+
+
+def _as_array(value: Any) -> np.ndarray[Any, Any] | None:
+    """What has a shape; None for what has none."""
+    if not isinstance(value, int | float | list | tuple | np.ndarray | np.generic):
+        return None
+    try:
+        return np.asarray(value)
+    except ValueError:
+        return None  # Lists of different lengths in a list.
 
 
 def _sine() -> dict[str, Any]:

@@ -41,8 +41,9 @@ def binary_frame(head: dict[str, Any], data: Any) -> bytes:
     if isinstance(data, np.ndarray) and not data.dtype.hasobject:
         # Structured types have no short name that tells all.
         dtype: Any = data.dtype.str if data.dtype.names is None else data.dtype.descr
-        head, content = {**head, "shape": list(data.shape), "dtype": dtype}, memoryview(np.ascontiguousarray(data).data)
-        content = content.cast("B") if data.size else memoryview(b"")
+        # As bytes, because of instants there is no memoryview.
+        numbers = np.ascontiguousarray(data).reshape(-1).view(np.uint8) if data.nbytes else np.empty(0, np.uint8)
+        head, content = {**head, "shape": list(data.shape), "dtype": dtype}, memoryview(numbers.data)
     elif isinstance(data, bytes | bytearray | memoryview):
         head, content = {**head, "dtype": "bytes"}, memoryview(data)
     else:
@@ -84,7 +85,10 @@ def picture(data: Any, extension: str) -> bytes:
     Raises:
         NotCarriableError: it is no image.
     """
-    array = np.asarray(data)
+    try:
+        array = np.asarray(data)
+    except ValueError as error:  # Rows of different lengths.
+        raise NotCarriableError(f"a {type(data).__name__} of this form is no image: {error}") from None
     grey = array.ndim == 2
     if not (grey or (array.ndim == 3 and array.shape[2] in (3, 4))) or array.dtype.kind not in "biuf" or not array.size:
         raise NotCarriableError(f"an array of shape {array.shape} and type {array.dtype} is no image")
@@ -96,10 +100,15 @@ def picture(data: Any, extension: str) -> bytes:
         if not is_png and image.mode == "RGBA":
             image = image.convert("RGB")
     file = io.BytesIO()
-    if is_png:
-        image.save(file, "PNG", compress_level=1)
-    else:
-        image.save(file, "JPEG", quality=85)
+    try:
+        if is_png:
+            image.save(file, "PNG", compress_level=1)
+        else:
+            image.save(file, "JPEG", quality=85)
+    except OSError:  # JPEG has at most 65 500 pixels in a row.
+        raise NotCarriableError(
+            f"an array of shape {array.shape} is too large for a picture of type {extension}"
+        ) from None
     return file.getvalue()
 
 

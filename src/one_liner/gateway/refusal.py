@@ -79,7 +79,7 @@ class _Handshake:
         self._done = True
         code = POLICY_VIOLATION if code == 1000 else code
         await self._send({"type": "websocket.accept", "subprotocol": None, "headers": []})
-        await self._send({"type": "websocket.close", "code": code, "reason": _short(reason)})
+        await self._send({"type": "websocket.close", "code": code, "reason": short_reason(reason)})
 
 
 def add_websocket(
@@ -108,6 +108,6 @@ def add_websocket(
     router.add_api_websocket_route(path, guarded, name=getattr(endpoint, "__name__", None))
 
 
-def _short(reason: str) -> str:
+def short_reason(reason: str) -> str:
     """A close frame has room for 123 bytes."""
     return str(reason).encode()[:_MOST_REASON_BYTES].decode(errors="ignore")

@@ -21,6 +21,7 @@ from one_liner.gateway.frames import binary_frame, media_type, picture, sample_h
 from one_liner.gateway.gateway import Gateway, gateway_of
 from one_liner.gateway.json_values import JsonValueResponse, dumps
 from one_liner.gateway.outbox import Content, wait_for_end
+from one_liner.gateway.refusal import short_reason
 from one_liner.gateway.rigs import Rig, streams_of
 
 _LAST_SAMPLE_S = 3.0
@@ -127,8 +128,8 @@ def _add_socket(router: APIRouter) -> None:
         try:
             rig, own_name = await _located(gateway, name)
         except OneLinerError as error:
-            await websocket.send_text(dumps({"type": "error", **fault_json(error)}).decode())
-            await websocket.close(1008, str(error)[:100])
+            await websocket.send_text(dumps({**fault_json(error), "type": "error"}).decode())
+            await websocket.close(1008, short_reason(str(error)))
             return
         binary = websocket.query_params.get("format") == "binary"
         async with gateway.outbox(websocket) as outbox, rig.watch(own_name, _MOST_WAITING) as samples:
@@ -137,7 +138,7 @@ def _add_socket(router: APIRouter) -> None:
                 async for item in samples:
                     if isinstance(item, SourceFailedError):
                         outbox.put(
-                            dumps({"type": "error", "stream": name, **fault_json(item)}).decode(), droppable=True
+                            dumps({**fault_json(item), "type": "error", "stream": name}).decode(), droppable=True
                         )
                         continue
                     large = getattr(item.data, "nbytes", 0) >= _LARGE_BYTES

@@ -14,6 +14,7 @@ from one_liner.gateway.broadcast import Broadcast, Wish
 from one_liner.gateway.gateway import gateway_of
 from one_liner.gateway.json_values import JsonValueResponse, dumps
 from one_liner.gateway.outbox import Outbox, wait_for_end
+from one_liner.gateway.refusal import short_reason
 
 _MOST_HZ = 1000.0
 
@@ -51,7 +52,7 @@ def stream_socket_router() -> APIRouter:
             wish = _wish(websocket, broadcast.default)
         except ValueError as error:
             await websocket.send_text(_error(str(error)))
-            await websocket.close(1008, str(error)[:100])
+            await websocket.close(1008, short_reason(str(error)))
             return
         async with gateway.outbox(websocket) as outbox:
 

@@ -1,0 +1,147 @@
+"""What nobody should send to a gateway and somebody will, and what instruments serve that is rare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the gateway needs one_liner[gateway]")
+
+import httpx
+import numpy as np
+from fastapi import FastAPI
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from one_liner import RouterServer
+from one_liner.errors import NotCarriableError
+from one_liner.gateway import Role, Settings, Token, create_app
+from one_liner.gateway.frames import binary_frame, picture, read_binary_frame
+from tests.conftest import poll_until
+from tests.web import PATIENCE_S, serving
+
+LOOKER, DRIVER = {"X-Token": "only looks"}, {"X-Token": "drives it all"}
+JSON = {**DRIVER, "Content-Type": "application/json"}
+
+
+class Cooler:
+    """Served under a name that is not plain."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def cool(self, to_k: float = 4.0) -> float:
+        """Cool down."""
+        self.calls += 1
+        return to_k
+
+    def take(self, value: Any = None) -> int:
+        """Take anything."""
+        return len(value)
+
+    def limits(self) -> list[float]:
+        """Between what it can be set."""
+        self.calls += 1
+        return [4.0, 300.0]
+
+    def rows(self) -> Any:
+        """Rows of different lengths."""
+        return 1, [2, 3]
+
+    def seen(self) -> Any:
+        """Instants."""
+        return np.array(["2026-01-02T03:04:05"], "M8[s]")
+
+
+class Lab(NamedTuple):
+    app: FastAPI
+    http: httpx.Client
+    ws: str
+    cooler: Cooler
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    cooler = Cooler()
+    tokens = (Token("only looks", Role.READ), Token("drives it all", Role.CONTROL))
+    with RouterServer(rpc_port=0, broadcast_port=0) as server:
+        server.add_instance("Kühler 1", cooler, read_only=["limits"])
+        server.add_named_call("cool down", "Kühler 1", "cool", [10.0])
+        server.add_stream("rows", 50, "Kühler 1", "rows")
+        server.add_stream("seen", 50, "Kühler 1", "seen")
+        server.run()
+        app = create_app(f"127.0.0.1:{server.rpc_port}", Settings(tokens=tokens))
+        with serving(app) as web, httpx.Client(base_url=web.http, timeout=PATIENCE_S) as http:
+            (rig,) = app.state.gateway.rigs.all()
+            poll_until(lambda: rig.description is not None, PATIENCE_S, "the server to be seen")
+            yield Lab(app, http, web.ws, cooler)
+
+
+# --- streams ---------------------------------------------------------------------------------------------------------
+
+
+def data_of(lab: Lab, query: str) -> dict[str, Any]:
+    with connect(f"{lab.ws}/ws/stream?{query}", additional_headers=DRIVER) as websocket:
+        websocket.send('{"action": "start"}')
+        while True:
+            content = websocket.recv(PATIENCE_S)
+            message = json.loads(content) if isinstance(content, str) else read_binary_frame(content)[0]
+            if message["type"] != "status":
+                return dict(message)
+
+
+def test_rows_of_different_lengths_are_shown_as_they_are(lab: Lab) -> None:
+    message = data_of(lab, "stream=rows")
+    assert (message["type"], message["y"], message["dtype"]) == ("data", [1, [2, 3]], "tuple")
+    answer = lab.http.get("/api/streams/rows/last.png", headers=LOOKER)
+    assert (answer.status_code, answer.json()["type"]) == (422, "NotCarriableError")
+
+
+def test_instants_are_numbers_in_a_binary_frame(lab: Lab) -> None:
+    assert data_of(lab, "stream=seen&format=binary")["dtype"] == "<M8[s]"
+
+
+def test_a_stream_that_nobody_has_is_an_error_and_is_not_remembered(lab: Lab) -> None:
+    (rig,) = lab.app.state.gateway.rigs.all()
+    message = data_of(lab, "stream=ghost")
+    assert (message["type"], message["stream"], message["error"]) == ("error", "ghost", "unknown_stream")
+    assert "ghost" not in [channel.name for channel in rig.watched()]
+
+
+def test_a_long_reason_is_cut_to_what_a_close_frame_can_hold(lab: Lab) -> None:
+    name = "é" * 90
+    with connect(f"{lab.ws}/api/streams/{name}/ws", additional_headers=LOOKER) as websocket:
+        assert json.loads(websocket.recv(PATIENCE_S))["type"] == "error"
+        with pytest.raises(ConnectionClosed) as closed:
+            websocket.recv(PATIENCE_S)
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason[:20]) == (1008, "there is no stream '")
+
+
+# --- frames and pictures ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.array(["2026-01-02"], "M8[D]"),
+        np.array([5], "m8[ms]"),
+        np.array([(1, "2026-01-02")], [("a", "<i4"), ("at", "<M8[s]")]),
+        np.zeros((2, 0), "M8[s]"),
+        np.arange(6.0).reshape(2, 3).T,
+    ],
+    ids=lambda value: str(value.dtype),
+)
+def test_arrays_without_a_buffer_of_their_own_come_back(value: Any) -> None:
+    _, back = read_binary_frame(binary_frame({}, value))
+    assert back.dtype == value.dtype
+    np.testing.assert_array_equal(back, value)
+
+
+@pytest.mark.parametrize("data", [[[1, 2], [3]], np.zeros((1, 70_000), np.uint8)], ids=["rows", "too wide"])
+def test_what_is_no_picture_is_named(data: Any) -> None:
+    with pytest.raises(NotCarriableError):
+        picture(data, "jpg")
