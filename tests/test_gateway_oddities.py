@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -17,9 +19,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from one_liner import RouterServer
-from one_liner.errors import NotCarriableError
+from one_liner.errors import NotCarriableError, PortInUseError
 from one_liner.gateway import Role, Settings, Token, create_app
 from one_liner.gateway.frames import binary_frame, picture, read_binary_frame
+from one_liner.gateway.listening import listen
 from tests.conftest import poll_until
 from tests.web import PATIENCE_S, serving
 
@@ -78,6 +81,44 @@ def lab() -> Iterator[Lab]:
             (rig,) = app.state.gateway.rigs.all()
             poll_until(lambda: rig.description is not None, PATIENCE_S, "the server to be seen")
             yield Lab(app, http, web.ws, cooler)
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def test_names_that_are_written_in_another_way_in_an_address_have_routes(lab: Lab) -> None:
+    answer = lab.http.post("/api/objects/Kühler 1/cool", json={"to_k": 20}, headers=DRIVER)
+    assert (answer.status_code, answer.json()["value"]) == (200, 20)
+    answer = lab.http.post("/api/calls/cool down", headers=DRIVER)
+    assert (answer.status_code, answer.json()["value"]) == (200, 10)
+    assert "/api/objects/Kühler 1/cool" in lab.http.get("/openapi.json").json()["paths"]
+
+
+# --- requests --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/instrument/Kühler 1/take", "/api/objects/Kühler 1/take"])
+def test_arguments_that_are_nested_without_an_end_are_refused(lab: Lab, path: str) -> None:
+    body = '{"value": ' + "[" * 600 + "]" * 600 + "}"
+    answer = lab.http.post(path, content=body, headers=JSON)
+    assert answer.status_code == 422
+    assert "nested" in answer.json()["message"]
+
+
+def test_an_origin_that_is_none_is_refused(lab: Lab) -> None:
+    assert lab.http.get("/health", headers={"Origin": "http://["}).status_code == 403
+
+
+def test_text_that_utf_8_does_not_have_comes_back_escaped(lab: Lab) -> None:
+    answer = lab.http.post("/publish", content=rb'{"topics": "\ud800"}', headers=JSON)
+    assert (answer.status_code, answer.json()["topics"]) == (200, ["\ud800"])
+
+
+def test_who_may_not_store_is_refused_before_anything_is_called(lab: Lab) -> None:
+    before = lab.cooler.calls
+    assert lab.http.get("/instrument/Kühler 1/limits?$store=1", headers=LOOKER).status_code == 403
+    assert lab.cooler.calls == before
+    assert lab.http.get("/instrument/Kühler 1/limits", headers=LOOKER).status_code == 200
 
 
 # --- streams ---------------------------------------------------------------------------------------------------------
@@ -145,3 +186,15 @@ def test_arrays_without_a_buffer_of_their_own_come_back(value: Any) -> None:
 def test_what_is_no_picture_is_named(data: Any) -> None:
     with pytest.raises(NotCarriableError):
         picture(data, "jpg")
+
+
+# --- the address -----------------------------------------------------------------------------------------------------
+
+
+def test_a_port_that_is_taken_is_known_by_its_number_and_not_by_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bind(self: socket.socket, address: object) -> None:
+        raise OSError(errno.EADDRINUSE, "Only one usage of each socket address is normally permitted")
+
+    monkeypatch.setattr(socket.socket, "bind", bind)
+    with pytest.raises(PortInUseError):
+        listen("127.0.0.1", 5)

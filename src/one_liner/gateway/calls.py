@@ -63,6 +63,9 @@ async def make_call(
     The header `X-Timeout-S` says how long it may take, `X-If-Busy: refuse` that it is not to wait for its object, and
     `?$store=1` that arrays in the result are stored.
     """
+    to_be_stored = request.scope["query_string"] and request.query_params.get(STORE, "0") not in ("0", "", "false")
+    if to_be_stored:
+        check_role(request, Role.CONTROL)
     gateway.calls += 1
     try:
         given = await with_arrays([list(args), dict(kwargs)], gateway.arrays)
@@ -76,8 +79,7 @@ async def make_call(
     except OneLinerError:
         gateway.failed_calls += 1
         raise
-    if request.scope["query_string"] and request.query_params.get(STORE, "0") not in ("0", "", "false"):
-        check_role(request, Role.CONTROL)
+    if to_be_stored:
         return await asyncio.to_thread(_stored, result, gateway.arrays)
     return result
 
@@ -161,9 +163,16 @@ def _timeout_of(request: Request, default: float | None) -> float | None:
 
 
 async def with_arrays(value: list[Any], arrays: ArrayStore) -> list[Any]:
-    """Arguments with the arrays that they name."""
-    if not _mentions_array(value):
-        return value
+    """Arguments with the arrays that they name.
+
+    Raises:
+        BadArgumentsError: they are nested more deeply than can be looked through.
+    """
+    try:
+        if not _mentions_array(value):
+            return value
+    except RecursionError:
+        raise BadArgumentsError("the arguments are nested too deeply") from None
     replaced: list[Any] = await asyncio.to_thread(_replaced, value, arrays)
     return replaced
 

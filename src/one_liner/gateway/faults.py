@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from one_liner.errors import (
     BadArgumentsError,
@@ -84,7 +84,7 @@ def fault_response(error: OneLinerError) -> Response:
 
 def refusal(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
     """The same form for what never got to a server."""
-    return JSONResponse({"status": "error", "message": message}, status, headers)
+    return JsonValueResponse({"status": "error", "message": message}, status, headers)
 
 
 def add_fault_handlers(app: FastAPI) -> None:
@@ -105,4 +105,4 @@ def add_fault_handlers(app: FastAPI) -> None:
             for one in error.errors()
         ]
         text = "; ".join(f"{'.'.join(one['loc'])}: {one['msg']}" for one in found)
-        return JSONResponse({"status": "error", "message": text, "detail": found}, 422)
+        return JsonValueResponse({"status": "error", "message": text, "detail": found}, 422)

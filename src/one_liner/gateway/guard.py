@@ -120,4 +120,8 @@ def _is_from_here(told: Mapping[bytes, bytes], allowed: Collection[str]) -> bool
     if not origin:
         # What a page of another site embeds says so, and nothing else.
         return told.get(b"sec-fetch-site") != b"cross-site" or told.get(b"sec-fetch-mode", b"") in _HARMLESS_MODES
-    return urlsplit(origin).netloc.lower() == told.get(b"host", b"").decode("latin-1").lower()
+    try:
+        place = urlsplit(origin).netloc
+    except ValueError:
+        return False  # `http://[`: no browser sends that.
+    return place.lower() == told.get(b"host", b"").decode("latin-1").lower()

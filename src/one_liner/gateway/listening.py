@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+import sys
 
 from one_liner.errors import ConfigurationError, PortInUseError
 
@@ -38,7 +40,8 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        if port and error.strerror and "in use" in error.strerror:
+        # By number: Windows says it in other words, and says EACCES of a port that somebody has for himself.
+        if port and error.errno in (errno.EADDRINUSE, *((errno.EACCES,) if sys.platform == "win32" else ())):
             raise PortInUseError(f"{host}:{port} is in use by another program") from None
         raise ConfigurationError(f"{host}:{port} cannot be listened at: {error.strerror or error}") from None
     return listener

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from inspect import Parameter, Signature
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel, ConfigDict, create_model
@@ -202,7 +201,7 @@ class ObjectRoutes:
 
         full_name = self._gateway.rigs.full_name(target.rig, target.attr_name)
         self.router.add_api_route(
-            f"/api/calls/{quote(full_name)}",
+            f"/api/calls/{_as_route(full_name)}",
             post,
             methods=["POST"],
             tags=["calls"],
@@ -215,7 +214,7 @@ class ObjectRoutes:
         self, verb: str, full_name: str, attr_name: str, doc: str, endpoint: Endpoint, status_code: int = 200
     ) -> None:
         self.router.add_api_route(
-            f"/api/objects/{quote(full_name)}/{attr_name}",
+            f"/api/objects/{_as_route(full_name)}/{attr_name}",
             endpoint,
             methods=[verb],
             tags=[full_name],
@@ -225,6 +224,11 @@ class ObjectRoutes:
             response_class=JsonValueResponse,
             status_code=status_code,
         )
+
+
+def _as_route(name: str) -> str:
+    """A name in the path of a route, which is compared with what was decoded: only what would be a parameter is not."""
+    return name.replace("{", "%7B").replace("}", "%7D")
 
 
 def _wants_job(request: Request) -> bool:

@@ -10,11 +10,13 @@ from types import TracebackType
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Body, FastAPI, HTTPException, params
+from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from one_liner.errors import ConfigurationError
 from one_liner.gateway.backends import Backend, open_backend
 from one_liner.gateway.event import Event
+from one_liner.gateway.json_values import JsonValueResponse
 from one_liner.gateway.pubsub.methods import PubSubMethods
 from one_liner.gateway.pubsub.notifier import EventNotifier, Subscription, topics_of
 from one_liner.gateway.refusal import add_websocket
@@ -140,15 +142,13 @@ class PubSubEndpoint:
     async def _serve(self, websocket: WebSocket) -> None:
         await self.main_loop(websocket)
 
-    async def _post(
-        self, topics: Annotated[str | list[str], Body()], data: Annotated[Any, Body()] = None
-    ) -> dict[str, Any]:
+    async def _post(self, topics: Annotated[str | list[str], Body()], data: Annotated[Any, Body()] = None) -> Response:
         """Publish an event for each topic, to the subscribers at this gateway and at all that are joined with it."""
         try:
             await self.publish(topics, data)
         except ConfigurationError as error:
             raise HTTPException(422, str(error)) from None
-        return {"status": "success", "topics": topics_of(topics)}
+        return JsonValueResponse({"status": "success", "topics": topics_of(topics)})
 
     # --- events ------------------------------------------------------------------------------------------------------
 
