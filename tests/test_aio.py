@@ -484,6 +484,26 @@ def test_who_has_waited_for_samples_is_forgotten() -> None:
         asyncio.run(main())
 
 
+def test_a_loop_is_asked_once_whether_it_can_watch(server: RouterServer) -> None:
+    asked = 0
+
+    class Asked(LoopWithoutReaders):
+        def add_reader(self, *_: Any) -> None:  # type: ignore[override]
+            nonlocal asked
+            asked += 1
+            raise NotImplementedError
+
+    async def main() -> None:
+        async with client_of(server) as client:
+            for number in range(5):
+                assert await client.call("device", "add", [number]) == number
+
+    with asyncio.Runner(loop_factory=Asked) as runner:
+        runner.run(asyncio.wait_for(main(), 50))
+    # The loop itself asks for one, of the pair that wakes it.
+    assert asked <= 2
+
+
 def test_a_client_goes_from_one_loop_to_the_next(
     loop_factory: Callable[[], asyncio.AbstractEventLoop], server: RouterServer, device: Device
 ) -> None:

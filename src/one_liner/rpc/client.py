@@ -81,6 +81,8 @@ class RpcClient:
         self._stale = 0
         self._on_thread: ThreadOperator | None = None
         self._in_loop: LoopOperator | None = None
+        self._helped: AbstractEventLoop | None = None
+        """The loop whose calls the thread attends to: it is not asked each time whether it could do that itself."""
         self._lock = Lock()
         self._pid = os.getpid()
         self._closed = False
@@ -243,6 +245,8 @@ class RpcClient:
         in_loop = self._in_loop
         if in_loop is not None and in_loop.loop is loop:
             return in_loop
+        if self._on_thread is not None and self._helped is loop:
+            return self._on_thread
         with self._lock:
             if self._closed:
                 raise ClosedError(f"this client of {self._link.endpoint} is closed")
@@ -259,6 +263,7 @@ class RpcClient:
                 from one_liner.rpc.thread_operator import ThreadOperator
 
                 self._on_thread = ThreadOperator(self._context, self._board())
+            self._helped = loop
             return self._on_thread
 
     def _board(self, *hooks: Callable[[Socket], None]) -> Switchboard:
