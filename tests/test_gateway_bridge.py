@@ -18,6 +18,7 @@ import pytest
 pytest.importorskip("fastapi")
 pytest.importorskip("nats", reason="pip install 'one_liner[gateway]'")
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from nats.aio.client import Client
@@ -27,6 +28,8 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 from one_liner.aio import AsyncRouterClient
 from one_liner.errors import ConfigurationError
 from one_liner.gateway.bridge import Bridge, Keep, Subjects
+from one_liner.gateway.bridge import bridge as bridge_module
+from one_liner.gateway.json_values import dumps
 from one_liner.server import RouterServer
 from tests.brokers import Broker, broker
 from tests.web import PATIENCE_S, run, until
@@ -194,6 +197,40 @@ def test_a_sample_that_is_an_error_or_too_large(rig: RouterServer, tmp_path: Pat
             while True:
                 if json.loads((await large.next_msg(PATIENCE_S)).data)["data"] == "small":
                     break
+
+    with broker("nats", tmp_path) as one:
+        run(body(one))
+
+
+def test_a_large_sample_is_written_aside_and_not_at_all_if_nobody_could_get_it(
+    rig: RouterServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push = rig.get_stream_fn("camera")
+    written: list[tuple[int, bool]] = []
+
+    def dumps_watched(content: Any) -> bytes:
+        if isinstance(content.get("data"), np.ndarray):
+            written.append((content["data"].size, threading.current_thread() is threading.main_thread()))
+        return dumps(content)
+
+    monkeypatch.setattr(bridge_module, "dumps", dumps_watched)
+
+    async def body(one: Broker) -> None:
+        async with connected(one) as watcher, bridged(rig, one, streams=["camera"]) as bridge:
+            camera = await watcher.subscribe("one_liner.stream.camera")
+            await watcher.flush()
+            while not bridge.statistics.unsent:
+                push(np.zeros(1 << 20, np.uint8))
+                await asyncio.sleep(0.01)
+            push(np.zeros(100_000, np.uint8))
+            assert len(json.loads((await camera.next_msg(PATIENCE_S)).data)["data"]) == 100_000
+            assert written == [(100_000, False)]
+            one.kill()
+            await until(lambda: not bridge.statistics.connected, "the broker to be missed")
+            unsent = bridge.statistics.unsent
+            push(np.zeros(100_000, np.uint8))
+            await until(lambda: bridge.statistics.unsent > unsent, "the sample to be counted")
+            assert len(written) == 1
 
     with broker("nats", tmp_path) as one:
         run(body(one))

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
 from typing import Any
 
 import pytest
 
 pytest.importorskip("fastapi", reason="the gateway needs one_liner[gateway]")
 
+import numpy as np
+
 from one_liner.aio import Sample
 from one_liner.errors import NoDataError
+from one_liner.gateway import broadcast
 from one_liner.gateway.broadcast import Group, Wish
+from one_liner.gateway.json_values import dumps
 from one_liner.gateway.watch import Channel, Watch
 from one_liner.streams.sample import made
-from tests.web import run, until
+from tests.web import PATIENCE_S, run, until
 
 
 def sample(number: int) -> Sample:
@@ -94,15 +100,70 @@ def test_a_sample_is_written_once_for_all_who_want_it_alike() -> None:
         async with source.watch("power", 10) as first, source.watch("power", 10) as second:
             source.samples.put_nowait(sample(1))
             item, same = await first.next(), await second.next()
-            assert first.written(item, "json", write) is second.written(same, "json", write)
-            assert second.written(item, "other", write) == "text 2"
+            assert await first.written(item, "json", write, False) is await second.written(same, "json", write, False)
+            assert await second.written(item, "other", write, False) == "text 2"
             source.samples.put_nowait(sample(2))
             source.samples.put_nowait(sample(3))
             newer, newest = await first.next(), await first.next()
-            assert first.written(newer, "json", write) == "text 3"
-            assert second.written(newest, "json", write) == "text 4"
-            assert second.written(newer, "json", write) == "text 3"
-            assert second.written(item, "json", write) == "text 5"
+            assert await first.written(newer, "json", write, False) == "text 3"
+            assert await second.written(newest, "json", write, False) == "text 4"
+            assert await second.written(newer, "json", write, False) == "text 3"
+            assert await second.written(item, "json", write, False) == "text 5"
         await source.channel.close()
 
     run(body())
+
+
+def test_what_is_large_is_written_once_on_a_thread_and_whoever_leaves_meanwhile_leaves_it_to_the_others() -> None:
+    async def body() -> None:
+        source = Source()
+        begun, go_on = threading.Event(), threading.Event()
+        written: list[threading.Thread] = []
+
+        def write() -> str:
+            written.append(threading.current_thread())
+            begun.set()
+            go_on.wait(PATIENCE_S)
+            return "text"
+
+        async with source.watch("power", 10) as first, source.watch("power", 10) as second:
+            source.samples.put_nowait(sample(1))
+            item, same = await first.next(), await second.next()
+            leaves = asyncio.ensure_future(first.written(item, "json", write, True))
+            await until(begun.is_set)
+            stays = asyncio.ensure_future(second.written(same, "json", write, True))
+            await asyncio.sleep(0)
+            leaves.cancel()
+            await asyncio.wait([leaves])
+            go_on.set()
+            assert await stays == "text"
+            assert len(written) == 1
+            assert written[0] is not threading.current_thread()
+        await source.channel.close()
+
+    run(body())
+
+
+@pytest.mark.parametrize("size", [1000, 100_000])
+def test_only_what_is_large_leaves_the_event_loop_to_be_written(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_loop: list[bool] = []
+
+    def dumps_watched(content: Any) -> bytes:
+        in_loop.append(threading.current_thread() is threading.main_thread())
+        return dumps(content)
+
+    monkeypatch.setattr(broadcast, "dumps", dumps_watched)
+
+    async def body() -> None:
+        source, member = Source(), Member()
+        group = Group(source, Wish(("power",), 1000.0))  # type: ignore[arg-type]
+        group.members.add(member)  # type: ignore[arg-type]
+        group.start()
+        await until(lambda: source.channel.watchers)
+        source.samples.put_nowait(made(0.0, np.zeros(size, np.uint8), ("power", 1, 1.0, 0.0, 1)))
+        assert len(json.loads(await member.taken.get())["y"]) == size
+        await group.stop()
+        await source.channel.close()
+
+    run(body())
+    assert in_loop == [size == 1000]

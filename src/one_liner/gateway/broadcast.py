@@ -18,13 +18,12 @@ from one_liner.aio import Sample
 from one_liner.errors import OneLinerError, SourceFailedError
 from one_liner.gateway.faults import fault_json
 from one_liner.gateway.frames import binary_frame
-from one_liner.gateway.json_values import dumps, to_plain
+from one_liner.gateway.json_values import dumps, is_large, to_plain
 from one_liner.gateway.outbox import Content, Outbox
 from one_liner.gateway.rigs import Rigs
 from one_liner.gateway.settings import Settings
 from one_liner.gateway.watch import Watch
 
-_LARGE_BYTES = 65_536
 _SINE_POINTS = 100
 _NOISE = 0.1
 _EARLY = 0.98  # No two clocks run alike, and of a stream that is as fast as was wished no sample is to wait for ours.
@@ -188,26 +187,31 @@ class Group:
             for name, watch in watches.items():
                 item = watch.newest()
                 if item is not None:
-                    self._send_item(name, item)
+                    await self._send_item(name, item)
             # One that came late does not delay those after it.
             now = loop.time()
             due = max(due + pause_s, now + pause_s / 2)
             await asyncio.sleep(due - now)
 
-    def _send_item(self, name: str, item: Sample | SourceFailedError) -> None:
+    async def _send_item(self, name: str, item: Sample | SourceFailedError) -> None:
         if isinstance(item, SourceFailedError):
             self._send(dumps({**fault_json(item), "type": "error", "stream": name}).decode(), None)
             return
-        key = name if getattr(item.data, "nbytes", 0) >= _LARGE_BYTES else None
+        large = is_large(item.data)
         if self._wish.binary:
             head = {"type": "data", "stream": name, "timestamp": item.wall_time, "sequence": item.sequence}
-            self._send(binary_frame(head, item.data), key)
+            content: Content = binary_frame(head, item.data)
         else:
-            self._send(dumps(_data(name, item)).decode(), key)
+            content = await asyncio.to_thread(_as_json, name, item) if large else _as_json(name, item)
+        self._send(content, name if large else None)
 
     def _send(self, content: Content, key: Hashable) -> None:
         for outbox in tuple(self.members):
             outbox.put(content, key=key, droppable=True)
+
+
+def _as_json(name: str, sample: Sample) -> str:
+    return dumps(_data(name, sample)).decode()
 
 
 def _data(name: str, sample: Sample) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from one_liner.gateway.arrays import npy_bytes
 from one_liner.gateway.faults import fault_json
 from one_liner.gateway.frames import binary_frame, media_type, picture, sample_head, sample_json
 from one_liner.gateway.gateway import Gateway, gateway_of
-from one_liner.gateway.json_values import JsonValueResponse, dumps
+from one_liner.gateway.json_values import JsonValueResponse, dumps, is_large
 from one_liner.gateway.outbox import Content, wait_for_end
 from one_liner.gateway.refusal import short_reason
 from one_liner.gateway.rigs import Rig, streams_of
@@ -27,7 +27,6 @@ from one_liner.gateway.rigs import Rig, streams_of
 _LAST_SAMPLE_S = 3.0
 _BOUNDARY = "frame"
 _MOST_WAITING = 100
-_LARGE_BYTES = 65_536
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     404: {"description": "No such stream, or no sample yet"},
     503: {"description": "Its server is away"},
@@ -141,11 +140,12 @@ def _add_socket(router: APIRouter) -> None:
                             dumps({**fault_json(item), "type": "error", "stream": name}).decode(), droppable=True
                         )
                         continue
-                    large = getattr(item.data, "nbytes", 0) >= _LARGE_BYTES
+                    large = is_large(item.data)
                     if large and samples.waiting:
                         outbox.pass_over()
                         continue
-                    content = samples.written(item, (name, binary), partial(_content, name, item, binary))
+                    write = partial(_content, name, item, binary)
+                    content = await samples.written(item, (name, binary), write, aside=large and not binary)
                     outbox.put(content, key=name if large else None, droppable=True)
 
             await wait_for_end(websocket, outbox, forward())

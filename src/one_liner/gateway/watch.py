@@ -90,9 +90,16 @@ class Watch:
         """How many samples wait."""
         return len(self._waiting)
 
-    def written(self, item: Sample | SourceFailedError, form: Hashable, write: Callable[[], Content]) -> Content:
-        """What is sent of an item, in a form: written once for all who want it so, while it is new."""
-        return self._channel.written(item, form, write)
+    async def written(self, item: Sample, form: Hashable, write: Callable[[], Content], aside: bool) -> Content:
+        """What is sent of a sample, in a form: written once for all who want it so, while it is new.
+
+        Args:
+            item: the sample.
+            form: the same word from all who want the same.
+            write: writes it.
+            aside: write it on a thread, because it takes its time.
+        """
+        return await self._channel.written(item, form, write, aside)
 
     async def __aenter__(self) -> Self:
         self._channel.add(self)
@@ -122,7 +129,7 @@ class Channel:
         self._task: asyncio.Task[None] | None = None
         self._lingering: asyncio.TimerHandle | None = None
         self._last: Sample | SourceFailedError | None = None
-        self._new: dict[int, tuple[Sample | SourceFailedError, dict[Hashable, Content]]] = {}
+        self._new: dict[int, tuple[Sample | SourceFailedError, dict[Hashable, Content | asyncio.Future[Content]]]] = {}
         self.received = 0
 
     @property
@@ -143,15 +150,15 @@ class Channel:
         self._watches.discard(watch)
         self._stop_if_alone()
 
-    def written(self, item: Sample | SourceFailedError, form: Hashable, write: Callable[[], Content]) -> Content:
+    async def written(self, item: Sample, form: Hashable, write: Callable[[], Content], aside: bool) -> Content:
         """As `Watch.written`."""
         known = self._new.get(id(item))
-        if known is None:
-            return write()
-        written = known[1]
+        written = {} if known is None else known[1]
         if form not in written:
-            written[form] = write()
-        return written[form]
+            written[form] = asyncio.ensure_future(asyncio.to_thread(write)) if aside else write()
+        content = written[form]
+        # Whoever leaves while it is being written leaves it to the others.
+        return await asyncio.shield(content) if isinstance(content, asyncio.Future) else content
 
     async def last(self, timeout_s: float) -> Sample:
         """The last sample, or the first that comes.

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
-from one_liner.aio import AsyncRouterClient
+import numpy as np
+
+from one_liner.aio import AsyncRouterClient, Sample
 from one_liner.errors import (
     BadArgumentsError,
     BrokerLostError,
@@ -26,7 +28,7 @@ from one_liner.errors import (
 )
 from one_liner.gateway.bridge.subjects import Subjects
 from one_liner.gateway.faults import fault_json
-from one_liner.gateway.json_values import dumps
+from one_liner.gateway.json_values import dumps, is_large
 
 try:
     from nats.aio.client import Client
@@ -266,8 +268,7 @@ class Bridge:
             while True:
                 try:
                     for sample in await self._client.get_samples(name, block=True, max_samples=_MOST_IN_A_ROW):
-                        content = {"timestamp": sample.wall_time, "sequence": sample.sequence, "data": sample.data}
-                        await self._send(subject, dumps(content))
+                        await self._publish(subject, sample)
                 except SourceFailedError as error:
                     missing = {"timestamp": None, "sequence": None, "data": None}
                     await self._send(subject, dumps({**missing, "error": fault_json(error)}))
@@ -286,6 +287,17 @@ class Bridge:
             except OneLinerError:
                 pass  # The client was closed before.
 
+    async def _publish(self, subject: str, sample: Sample) -> None:
+        # What nobody gets is not written either: of a camera, that alone would keep the event loop from all else.
+        if self._broker is not None and not self._broker.is_connected:
+            self._miss(subject, "the broker is away")
+        elif self._broker is not None and (least := _least_bytes(sample.data)) > self._broker.max_payload:
+            self._refuse(subject, least)
+        else:
+            content = {"timestamp": sample.wall_time, "sequence": sample.sequence, "data": sample.data}
+            payload = await asyncio.to_thread(dumps, content) if is_large(sample.data) else dumps(content)
+            await self._send(subject, payload)
+
     async def _send(self, subject: str, payload: bytes) -> None:
         broker = self._broker
         assert broker is not None
@@ -296,14 +308,20 @@ class Bridge:
             await broker.publish(subject, payload)
             self._published += 1
         except MaxPayloadError:
-            self._unsent += 1
-            if subject not in self._too_large:
-                self._too_large.add(subject)
-                _log.warning("%s: %d bytes are more than the broker takes (max_payload)", subject, len(payload))
+            self._refuse(subject, len(payload))
         except (BrokerLostError, NatsError, OSError) as error:
-            self._unsent += 1
-            self._missed += 1
-            _log.debug("%s: %s", subject, error)
+            self._miss(subject, error)
+
+    def _refuse(self, subject: str, size: int) -> None:
+        self._unsent += 1
+        if subject not in self._too_large:
+            self._too_large.add(subject)
+            _log.warning("%s: at least %d bytes are more than the broker takes (max_payload)", subject, size)
+
+    def _miss(self, subject: str, why: object) -> None:
+        self._unsent += 1
+        self._missed += 1
+        _log.debug("%s: %s", subject, why)
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
@@ -349,6 +367,13 @@ class Bridge:
             _log.warning("the answer to %s could not be given: %s", message.subject, error)
         else:
             self._answered += 1
+
+
+def _least_bytes(data: Any) -> int:
+    """How large something is as JSON at least, as far as that can be known without writing it."""
+    if isinstance(data, np.ndarray):
+        return 2 * data.size  # A digit and a comma each.
+    return len(data) if isinstance(data, bytes | str) else 0
 
 
 def _arguments(data: bytes) -> tuple[list[Any], dict[str, Any]]:

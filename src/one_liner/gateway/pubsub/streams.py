@@ -16,7 +16,7 @@ from one_liner.aio import Sample, ServerDescription
 from one_liner.errors import NotExposedError, SourceFailedError
 from one_liner.gateway.event import ALL_TOPICS
 from one_liner.gateway.faults import fault_json
-from one_liner.gateway.json_values import dumps
+from one_liner.gateway.json_values import dumps, is_large
 from one_liner.gateway.pubsub.endpoint import PubSubEndpoint
 from one_liner.gateway.rigs import Rig, Rigs, streams_of
 from one_liner.gateway.rpc.channel import RpcChannel
@@ -26,7 +26,6 @@ EVENTS = (":event", ":emergency", ":property_change", ":command_result", ":heart
 
 _LOOK_EVERY_S = 0.25
 _MOST_WAITING = 256
-_LARGE_BYTES = 64 << 10
 
 
 class StreamTopics:
@@ -98,11 +97,11 @@ class StreamTopics:
             async for item in watch:
                 if is_event and isinstance(item, Sample) and item.timestamp < began:
                     continue
-                if _size(item) < _LARGE_BYTES:
-                    text = _as_json(item)
-                else:
+                if isinstance(item, Sample) and is_large(item.data):
                     # The newest: writing it may take longer than the next one needs to come.
                     text = await asyncio.to_thread(_as_json, watch.newest() or item)
+                else:
+                    text = _as_json(item)
                 self._endpoint.publish_sample(topic, text)
 
 
@@ -112,11 +111,6 @@ def _events_of(description: ServerDescription) -> Iterator[str]:
     for prefix, behind in description.routers.items():
         if isinstance(behind, ServerDescription):
             yield from (f"{prefix}/{name}" for name in _events_of(behind))
-
-
-def _size(item: Sample | SourceFailedError) -> int:
-    data = item.data if isinstance(item, Sample) else None
-    return getattr(data, "nbytes", None) or (len(data) if isinstance(data, bytes | str | list | dict) else 0)
 
 
 def _as_json(item: Sample | SourceFailedError) -> str:
