@@ -48,9 +48,10 @@ PAGE = """(() => {
     const hello = %(hello)s;
     const ages = {ours: [], bare: []};
     const sockets = [];
-    const run = window.run = {ages, sockets, ended: 0};
+    const run = window.run = {ages, sockets, ended: 0, missed: 0};
     function open(url, ages) {
         const socket = new WebSocket(url);
+        let last = -1;
         socket.onopen = () => hello.forEach((text) => socket.send(text));
         socket.onclose = () => { run.ended += 1; };
         socket.onmessage = (event) => {
@@ -62,7 +63,10 @@ PAGE = """(() => {
                 const response = {result: null, result_type: null, call_id: request.call_id};
                 socket.send(JSON.stringify({request: null, response}));
             }
-            if (sample.sequence !== undefined) ages.push(arrived - 1000 * sample.timestamp);
+            if (sample.sequence === undefined) return;
+            ages.push(arrived - 1000 * sample.timestamp);
+            if (last >= 0) run.missed += sample.sequence - last - 1;
+            last = sample.sequence;
         };
         sockets.push(socket);
     }
@@ -72,6 +76,7 @@ PAGE = """(() => {
     }
 })()"""
 
+ALL_OPEN = "window.run.sockets.every((socket) => socket.readyState === WebSocket.OPEN)"
 CLEAR = "(() => { for (const ages of Object.values(window.run.ages)) ages.length = 0; })()"
 TAKE = "(() => { window.run.sockets.forEach((socket) => socket.close()); return window.run.ages; })()"
 
@@ -108,13 +113,13 @@ def ages_ms(browser: Browser, ours: str, bare: str, watchers: int, way: str, sec
     """How old samples were on arrival, of all watchers together."""
     texts = json.dumps([json.dumps(one) for one in HELLO[way]])
     browser.evaluate(PAGE % {"hello": texts, "watchers": watchers, "ours": ours, "bare": bare})
-    poll_until(lambda: all(browser.evaluate("Object.values(window.run.ages).map((one) => one.length)")), START_S)
+    poll_until(lambda: browser.evaluate(ALL_OPEN), START_S, "all sockets to be open")
     time.sleep(_WARM_S)
     browser.evaluate(CLEAR)
     time.sleep(seconds)
-    ended = browser.evaluate("window.run.ended")
-    if ended:
-        print(f"  {ended} sockets ended")
+    for word in ("ended", "missed"):
+        if count := browser.evaluate(f"window.run.{word}"):
+            print(f"  {count} {word}")
     found: dict[str, list[float]] = browser.evaluate(TAKE)
     return found
 
