@@ -274,14 +274,14 @@ class Subscription:
             raise ClosedError(f"the client was closed while stream {self.name!r} was read")
         now = self._clock.now()
         if now >= deadline:
-            raise self._nothing(began, now)
+            raise self._nothing(began, deadline, now)
         trouble = self._trouble()
         if trouble is not None:
             raise trouble
         return now
 
-    def _nothing(self, began: float, now: float) -> NoDataError:
-        if now - began < 1e-3:
+    def _nothing(self, began: float, deadline: float, now: float) -> NoDataError:
+        if deadline <= began:  # Nobody waited.
             return NoDataError(f"nothing new from stream {self.name!r}{self._because()}")
         return StreamTimeoutError(f"nothing new from stream {self.name!r} within {now - began:.3g} s{self._because()}")
 
