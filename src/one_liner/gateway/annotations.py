@@ -33,24 +33,24 @@ _SCALARS = frozenset(("bool", "int", "float", "str", "datetime", "date"))
 
 def type_of(annotation: str | None) -> Any:
     """The type that an annotation means; `Any` for one that is not understood."""
-    if annotation is None:
-        return Any
-    try:
-        tree = ast.parse(annotation, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return Any
-    return _read(tree)
+    tree = _parsed(annotation)
+    return Any if tree is None else _read(tree)
 
 
 def is_scalar(annotation: str | None) -> bool:
     """Whether a value of this type fits into a query as one word."""
+    tree = _parsed(annotation)
+    return tree is not None and _is_scalar(tree)
+
+
+def _parsed(annotation: str | None) -> ast.expr | None:
+    """None where there is no annotation, or none that can be read."""
     if annotation is None:
-        return False
+        return None
     try:
-        tree = ast.parse(annotation, mode="eval").body
+        return ast.parse(annotation, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return _is_scalar(tree)
+        return None
 
 
 def _is_scalar(node: ast.expr) -> bool:
