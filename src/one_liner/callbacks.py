@@ -10,15 +10,16 @@ import logging
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Event, Thread, current_thread
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
+
+from one_liner.closing import Closing
 
 T = TypeVar("T")
 _log = logging.getLogger("one_liner.callbacks")
 _CLOSE_TIMEOUT_S = 0.5
 
 
-class Callback(Generic[T]):
+class Callback(Closing, Generic[T]):
     """A function that is called with one item after the other, until it is closed.
 
     An exception that it raises is logged with its traceback, and the next item comes nevertheless.
@@ -51,14 +52,6 @@ class Callback(Generic[T]):
         self._wake()
         if self._thread is not current_thread():
             self._thread.join(_CLOSE_TIMEOUT_S)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _run(self) -> None:
         while not self._closed.is_set():

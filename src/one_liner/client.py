@@ -12,11 +12,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from threading import Lock
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast, overload
 
 from one_liner.callbacks import Callback, Changes
 from one_liner.clock import SYSTEM_CLOCK
+from one_liner.closing import Closing
 from one_liner.commands.follower import JobFollower, source_of
 from one_liner.commands.handle import JobHandle
 from one_liner.commands.info import JobInfo
@@ -80,7 +80,7 @@ class Parts(Frozen):
     subscription: Callable[[str], Subscription]
 
 
-class RouterClient:
+class RouterClient(Closing):
     """Calls what a server serves, and receives its streams. May be used from any number of threads at once.
 
     The server need not be there yet: streams can be configured before, and it is found, and found again, by itself.
@@ -194,14 +194,6 @@ class RouterClient:
             callback.close()
         self._reception.close()
         self._rpc.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<RouterClient of {self._link.endpoint}, {self.state}>"

@@ -13,12 +13,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Event as Flag
 from threading import Lock, Thread, current_thread
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from one_liner.callbacks import Callback
 from one_liner.cascade import Cascade, Hop
 from one_liner.clock import SYSTEM_CLOCK, Clock
+from one_liner.closing import Closing
 from one_liner.commands.desk import CommandDesk
 from one_liner.commands.info import JobInfo
 from one_liner.commands.words import job_words
@@ -80,7 +80,7 @@ _CLOSE_TIMEOUT_S = 2.0
 _log = logging.getLogger("one_liner.server")
 
 
-class RouterServer:
+class RouterServer(Closing):
     """Serves objects, and streams what they measure.
 
     The ports are taken by the constructor; answering and streaming begin with `run`. All methods may be called from any
@@ -359,14 +359,6 @@ class RouterServer:
             self._guard.close()
         if self._previous_switch_interval_s is not None:
             sys.setswitchinterval(self._previous_switch_interval_s)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "running" if self._running else "not running yet"

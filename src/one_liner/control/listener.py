@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from threading import Thread, current_thread
-from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 import zmq
 
+from one_liner.closing import Closing
 from one_liner.control.numbers import Topic
 from one_liner.control.topics import read, subscription_of
 from one_liner.errors import MalformedError
@@ -33,7 +33,7 @@ class Published(NamedTuple):
     content: Any
 
 
-class Listener:
+class Listener(Closing):
     """Calls a function for every message, on a thread of its own, until it is closed.
 
     An exception that it raises is logged, and the next message comes nevertheless. One that is too slow loses messages,
@@ -66,14 +66,6 @@ class Listener:
         self._doorbell.ring()
         if self._thread is not current_thread():
             self._thread.join(_CLOSE_TIMEOUT_S)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _run(self) -> None:
         poller = zmq.Poller()

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from threading import Lock
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import zmq
 
+from one_liner.closing import Closing
 from one_liner.config import check_interval
 from one_liner.control.listener import Listener, Published
 from one_liner.control.numbers import Command, Topic, number_of
@@ -26,7 +26,7 @@ _HEARTBEAT_S: Final = 1.0
 _FIRST_NONCES: Final = 1 << 30
 
 
-class ControlPeer:
+class ControlPeer(Closing):
     """Speaks to a control service, ours or another one of the same protocol. Usable from any thread.
 
     It may be there before the service is.
@@ -122,14 +122,6 @@ class ControlPeer:
             socket.close()
         for listener in listeners:
             listener.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _next_nonce(self) -> int:
         with self._lock:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self
 
 from one_liner.callbacks import Callback
+from one_liner.closing import Closing
 from one_liner.errors import ClosedError
 from one_liner.events.event import Event
 from one_liner.events.inbox import Inbox
@@ -30,7 +30,7 @@ def calling(callback: Callable[[Event], Any], inbox: Inbox, unlisten: Unlisten) 
     return Callback("events", callback, next_item, stop)
 
 
-class EventStream:
+class EventStream(Closing):
     """Events, one after the other: `for event in client.iter_events(): …`. Ends when it, or its client, is closed.
 
     From any thread, though each event is handed out once.
@@ -57,11 +57,3 @@ class EventStream:
         """Listen no longer; a waiting loop ends."""
         self._unlisten(self._inbox)
         self._inbox.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

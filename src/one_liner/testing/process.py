@@ -10,9 +10,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
+from one_liner.closing import Closing
 from one_liner.config import check_timeout
 from one_liner.errors import ConfigurationError, NoServerError
 from one_liner.testing.conditions import poll_until
@@ -21,7 +21,7 @@ _GRACE_S: Final = 5.0
 _TAIL_BYTES: Final = 4000
 
 
-class SubprocessServer:
+class SubprocessServer(Closing):
     """A `RouterServer` that runs in another process, with real ports and real signals.
 
     Args:
@@ -64,14 +64,6 @@ class SubprocessServer:
         self._starts = 0
         self._stopped = False
         self._process = self._start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "stopped" if self._stopped else "alive" if self.alive else "dead"

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
+from one_liner.closing import Closing
 from one_liner.errors import ConfigurationError
 from one_liner.testing.faults import (
     BOTH,
@@ -60,7 +61,7 @@ class Injected:
         return f"<Injected {write([self.fault])!r}, struck {self.struck} times>"
 
 
-class FaultProxy:
+class FaultProxy(Closing):
     """Sits between clients and a server, on both ports, and does to the traffic what it is told.
 
         with FaultProxy(server.rpc_port, server.broadcast_port, faults="drop 10% broadcast", seed=1) as proxy:
@@ -128,14 +129,6 @@ class FaultProxy:
     def close(self) -> None:
         """End all connections and give the ports back, within 2 s; from any thread, any number of times."""
         self._relay.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<FaultProxy {self.rpc_port}, {self.broadcast_port}, seed {self.seed}>"

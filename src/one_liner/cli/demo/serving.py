@@ -9,9 +9,9 @@ import sys
 import tempfile
 from collections.abc import Callable
 from threading import Timer
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from one_liner.closing import Closing
 from one_liner.errors import ConfigurationError, NoServerError, OneLinerError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _START_S = 30.0
 _END_S = 5.0
 
 
-class ServingProcess:
+class ServingProcess(Closing):
     """A module that serves, `one_liner.cli.demo`, in a process of its own; a context manager, which ends it.
 
     Args:
@@ -68,14 +68,6 @@ class ServingProcess:
             self._process.wait()
         self._process.stdout.close()
         self._last_words.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _wait_for_address(self) -> str:
         assert self._process.stdout is not None
