@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from one_liner.errors import MalformedError, NotExposedError
-from one_liner.rpc import description as description_module
+from one_liner.rpc import describing as describing_module
+from one_liner.rpc.describing import describe_object, describe_served
 from one_liner.rpc.description import (
-    DefaultRepr,
     MethodDescription,
     NamedCallDescription,
     ObjectDescription,
@@ -29,10 +29,9 @@ from one_liner.rpc.description import (
     PropertyDescription,
     RouterState,
     ServerDescription,
-    describe_object,
-    describe_served,
 )
 from one_liner.rpc.exposure import Exposure
+from one_liner.rpc.plain import DefaultRepr
 
 
 class Stage:
@@ -268,7 +267,7 @@ def test_depth_and_cycles_are_bounded() -> None:
 
 
 def test_size_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(description_module, "_MAX_MEMBERS", 10)
+    monkeypatch.setattr(describing_module, "_MAX_MEMBERS", 10)
     described = describe_object("many", types.SimpleNamespace(**{f"x{n}": n for n in range(100)}))
     assert len(described.properties) == 10
 

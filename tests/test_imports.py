@@ -18,7 +18,13 @@ NOT_NEEDED = {
     *("one_liner.keys", "one_liner.transport.guard", "one_liner.transport.tenant"),
     *("one_liner.wire.advice", "one_liner.wire.arrays", "one_liner.wire.library"),
     *("one_liner.commands.bar", "one_liner.commands.parameter"),
-    *("one_liner.rpc.description", "one_liner.rpc.misfit", "one_liner.rpc.proxy", "one_liner.rpc.signatures"),
+    *(
+        "one_liner.rpc.describing",
+        "one_liner.rpc.description",
+        "one_liner.rpc.misfit",
+        "one_liner.rpc.proxy",
+        "one_liner.rpc.signatures",
+    ),
     "one_liner.rpc.switchboard",
 }
 ONLY_A_SERVER_NEEDS = {

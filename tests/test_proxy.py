@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from one_liner.errors import NoServerError, UnknownAttributeError
-from one_liner.rpc.description import ObjectDescription, describe_served
+from one_liner.rpc.describing import describe_served
+from one_liner.rpc.description import ObjectDescription
 from one_liner.rpc.exposure import Exposure
 from one_liner.rpc.proxy import Proxy
 

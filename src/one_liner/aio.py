@@ -26,7 +26,6 @@ from one_liner.events.event import Event, Topic
 from one_liner.events.hub import route_of
 from one_liner.limits import Limits
 from one_liner.rpc.description import (
-    DefaultRepr,
     MethodDescription,
     NamedCallDescription,
     ObjectDescription,
@@ -36,6 +35,7 @@ from one_liner.rpc.description import (
 )
 from one_liner.rpc.held import HeldLease
 from one_liner.rpc.link import State
+from one_liner.rpc.plain import DefaultRepr
 from one_liner.streams.buffers import check_most
 from one_liner.streams.configuration import StreamConfigurations
 from one_liner.streams.ledger import ReaderStatistics

@@ -1101,7 +1101,7 @@ class RouterServer(Closing):
         return {client: session.name for client, session in living.items()}
 
     def _description(self, trail: tuple[int, ...]) -> ServerDescription:
-        from one_liner.rpc.description import describe_server  # Not everybody's 5 ms.
+        from one_liner.rpc.describing import describe_server  # Not everybody's 5 ms.
 
         streams = {name: entry.as_dict() for name, entry in self._registry.configurations().items()}
         named_calls, routers = self._named_calls.all(), self._cascade.descriptions(trail)

@@ -1,56 +1,30 @@
 """What is served, as data and for people.
 
-A description is made by looking only: no property is read, no foreign code runs. It crosses the wire as plain dicts
-(`as_dict`, `from_dict`), and printing one gives the listing that a person wants to see.
+A description crosses the wire as plain dicts (`as_dict`, `from_dict`), and printing one gives the listing that a person
+wants to see. A server makes it in `describing`.
 """
 
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
 
-from one_liner.commands.parameter import Shape, generates
-from one_liner.errors import MalformedError, NotExposedError, UnknownObjectError
-from one_liner.rpc.exposure import Exposure
-from one_liner.rpc.members import (
-    MISSING,
-    Member,
-    bound_callable,
-    is_class,
-    is_dynamic,
-    is_function,
-    is_module,
-    member,
-    member_names,
+from one_liner.rpc.plain import (
+    Reading,
+    all_of,
+    marked,
+    small,
+    text,
+    text_or_none,
+    unmarked,
 )
-from one_liner.rpc.named import NamedCall
-from one_liner.rpc.signatures import annotation_text, parameters_text, repr_text, signature_of
-from one_liner.version import __version__
-from one_liner.wire.messages import PROTOCOL_VERSION
+from one_liner.rpc.signatures import parameters_text, repr_text
 
-_MAX_DEPTH = 3
-_MAX_MEMBERS = 3000
-_MAX_DOC = 10_000
-_MAX_PLAIN_ITEMS = 32
-_MAX_PLAIN_TEXT = 500
-_WIDEST_COLUMN = 60
-
-T = TypeVar("T")
+_WIDEST_COLUMN: Final = 60
 
 _KINDS = {kind.name.lower(): kind for kind in inspect._ParameterKind}
-
-
-@dataclass(frozen=True)
-class DefaultRepr:
-    """A default value that is no plain data: what its `repr` is over there."""
-
-    text: str
-
-    def __repr__(self) -> str:
-        return self.text
 
 
 @dataclass(frozen=True)
@@ -67,7 +41,7 @@ class ParameterDescription:
         """Plain data."""
         plain: dict[str, Any] = {"name": self.name, "kind": self.kind, "annotation": self.annotation}
         if self.has_default:
-            plain["default"] = _marked(self.default)
+            plain["default"] = marked(self.default)
         return plain
 
     @classmethod
@@ -77,13 +51,13 @@ class ParameterDescription:
         Raises:
             MalformedError: `plain` is no such description.
         """
-        with _Reading(cls.__name__):
+        with Reading(cls.__name__):
             default = plain.get("default")
             return cls(
-                name=_text(plain["name"]),
-                kind=_text(plain["kind"]),
-                annotation=_text_or_none(plain.get("annotation")),
-                default=None if default is None else _unmarked(default),
+                name=text(plain["name"]),
+                kind=text(plain["kind"]),
+                annotation=text_or_none(plain.get("annotation")),
+                default=None if default is None else unmarked(default),
                 has_default=default is not None,
             )
 
@@ -158,13 +132,13 @@ class MethodDescription:
         Raises:
             MalformedError: `plain` is no such description.
         """
-        with _Reading(cls.__name__):
+        with Reading(cls.__name__):
             parameters = plain.get("parameters")
             return cls(
-                name=_text(plain["name"]),
-                doc=_text(plain.get("doc", "")),
-                parameters=None if parameters is None else _all(ParameterDescription.from_dict, parameters),
-                returns=_text_or_none(plain.get("returns")),
+                name=text(plain["name"]),
+                doc=text(plain.get("doc", "")),
+                parameters=None if parameters is None else all_of(ParameterDescription.from_dict, parameters),
+                returns=text_or_none(plain.get("returns")),
                 concurrent=bool(plain.get("concurrent")),
                 is_async=bool(plain.get("is_async")),
                 is_command=bool(plain.get("is_command")),
@@ -207,11 +181,11 @@ class PropertyDescription:
         Raises:
             MalformedError: `plain` is no such description.
         """
-        with _Reading(cls.__name__):
+        with Reading(cls.__name__):
             return cls(
-                name=_text(plain["name"]),
-                doc=_text(plain.get("doc", "")),
-                type=_text_or_none(plain.get("type")),
+                name=text(plain["name"]),
+                doc=text(plain.get("doc", "")),
+                type=text_or_none(plain.get("type")),
                 readable=bool(plain.get("readable", True)),
                 writable=bool(plain.get("writable")),
                 concurrent=bool(plain.get("concurrent")),
@@ -272,15 +246,15 @@ class ObjectDescription:
         Raises:
             MalformedError: `plain` is no such description.
         """
-        with _Reading(cls.__name__):
+        with Reading(cls.__name__):
             own = plain.get("callable")
             return cls(
-                name=_text(plain["name"]),
-                type=_text(plain.get("type", "")),
-                doc=_text(plain.get("doc", "")),
-                methods=_all(MethodDescription.from_dict, plain.get("methods", ())),
-                properties=_all(PropertyDescription.from_dict, plain.get("properties", ())),
-                objects=_all(ObjectDescription.from_dict, plain.get("objects", ())),
+                name=text(plain["name"]),
+                type=text(plain.get("type", "")),
+                doc=text(plain.get("doc", "")),
+                methods=all_of(MethodDescription.from_dict, plain.get("methods", ())),
+                properties=all_of(PropertyDescription.from_dict, plain.get("properties", ())),
+                objects=all_of(ObjectDescription.from_dict, plain.get("objects", ())),
                 callable=None if own is None else MethodDescription.from_dict(own),
                 dynamic=bool(plain.get("dynamic")),
             )
@@ -308,8 +282,8 @@ class NamedCallDescription:
             "name": self.name,
             "obj_name": self.obj_name,
             "attr_name": self.attr_name,
-            "args": [_marked(value) for value in self.args],
-            "kwargs": {str(name): _marked(value) for name, value in self.kwargs.items()},
+            "args": [marked(value) for value in self.args],
+            "kwargs": {str(name): marked(value) for name, value in self.kwargs.items()},
         }
 
     @classmethod
@@ -319,13 +293,13 @@ class NamedCallDescription:
         Raises:
             MalformedError: `plain` is no such description.
         """
-        with _Reading(cls.__name__):
+        with Reading(cls.__name__):
             return cls(
-                name=_text(plain["name"]),
-                obj_name=_text(plain["obj_name"]),
-                attr_name=_text(plain["attr_name"]),
-                args=_all(_unmarked, plain.get("args", ())),
-                kwargs={_text(name): _unmarked(value) for name, value in plain.get("kwargs", {}).items()},
+                name=text(plain["name"]),
+                obj_name=text(plain["obj_name"]),
+                attr_name=text(plain["attr_name"]),
+                args=all_of(unmarked, plain.get("args", ())),
+                kwargs={text(name): unmarked(value) for name, value in plain.get("kwargs", {}).items()},
             )
 
 
@@ -350,8 +324,8 @@ class RouterState:
         Raises:
             MalformedError: `plain` is no such description.
         """
-        with _Reading(cls.__name__):
-            return cls(state=_text(plain["state"]), message=_text(plain.get("message", "")))
+        with Reading(cls.__name__):
+            return cls(state=text(plain["state"]), message=text(plain.get("message", "")))
 
 
 @dataclass(frozen=True)
@@ -394,337 +368,33 @@ class ServerDescription:
         Raises:
             MalformedError: `plain` is no such description.
         """
-        with _Reading(cls.__name__):
+        with Reading(cls.__name__):
             return cls(
-                name=_text(plain["name"]),
-                version=_text(plain.get("version", "")),
-                protocol=_small(plain.get("protocol", 0)),
-                objects=_all(ObjectDescription.from_dict, plain.get("objects", ())),
-                named_calls=_all(NamedCallDescription.from_dict, plain.get("named_calls", ())),
-                streams={_text(name): _stream(stream) for name, stream in plain.get("streams", {}).items()},
-                routers={_text(prefix): _router(router) for prefix, router in plain.get("routers", {}).items()},
+                name=text(plain["name"]),
+                version=text(plain.get("version", "")),
+                protocol=small(plain.get("protocol", 0)),
+                objects=all_of(ObjectDescription.from_dict, plain.get("objects", ())),
+                named_calls=all_of(NamedCallDescription.from_dict, plain.get("named_calls", ())),
+                streams={text(name): _stream(stream) for name, stream in plain.get("streams", {}).items()},
+                routers={text(prefix): _router(router) for prefix, router in plain.get("routers", {}).items()},
             )
-
-
-# --- describing ------------------------------------------------------------------------------------------------------
-
-
-def describe_object(
-    name: str,
-    obj: Any,
-    concurrent: bool | Iterable[str] | Callable[[str], bool] = (),
-    depth: int = _MAX_DEPTH,
-    only_reads: Callable[[str], bool] = lambda _path: False,
-) -> ObjectDescription:
-    """Describe an object by looking at it; none of its code runs.
-
-    Args:
-        name: what it is served as.
-        obj: any object, module, function or class.
-        concurrent: as in `Exposure.add`; or a function that tells it for the dotted name of a member.
-        depth: how many levels of nested objects are described.
-        only_reads: tells for the dotted name of a method whether it was declared to change nothing.
-    """
-    return _Describer(concurrent, only_reads).describe(name, obj, (), depth)
-
-
-def describe_served(
-    exposure: Exposure, path: str, only_reads: Callable[[str], bool] = lambda _where: False
-) -> ObjectDescription:
-    """Describe what is served as `path`, which may lead to a nested object: `rig.stage`.
-
-    What only the object's own code could find (a property that returns an object) is described as `dynamic`, without
-    members. `only_reads` tells of `stage.limits` whether it was declared to change nothing.
-
-    Raises:
-        NotExposedError: as `Exposure.resolve`.
-    """
-    target = exposure.resolve(path, "")
-    obj = target.owner
-    if target.name:
-        found = None if target.steps else member(target.owner, target.name)
-        if found is None or found.kind == "property":
-            return ObjectDescription(name=path, dynamic=True)
-        if found.kind == "closed":
-            raise NotExposedError(f"{path} is of type {_type_of(found.value)}: it is not served")
-        obj = bound_callable(target.owner, found) if found.value is MISSING else found.value
-
-    def beside(member_path: str) -> bool:
-        return exposure.resolve(path, member_path).lane is None
-
-    return describe_object(path, obj, beside, only_reads=lambda member_path: only_reads(f"{path}.{member_path}"))
-
-
-def describe_server(
-    name: str,
-    exposure: Exposure,
-    named_calls: Mapping[str, NamedCall],
-    streams: Mapping[str, Mapping[str, Any]],
-    routers: Mapping[str, ServerDescription | RouterState],
-    only_reads: Callable[[str], bool] = lambda _where: False,
-) -> ServerDescription:
-    """Describe everything that a server serves.
-
-    Args:
-        name: of the server.
-        exposure: its objects; one that is removed meanwhile is left out.
-        named_calls: its named calls.
-        streams: its streams, as plain data.
-        routers: what is known of the servers behind it.
-        only_reads: as in `describe_served`.
-    """
-    objects = []
-    for served in exposure.names():
-        try:
-            objects.append(describe_served(exposure, served, only_reads))
-        except UnknownObjectError:
-            continue
-    return ServerDescription(
-        name=name,
-        version=__version__,
-        protocol=PROTOCOL_VERSION,
-        objects=tuple(objects),
-        named_calls=tuple(
-            NamedCallDescription(title, call.obj_name, call.attr_name, call.args, call.kwargs)
-            for title, call in named_calls.items()
-        ),
-        streams=streams,
-        routers=routers,
-    )
-
-
-class _Describer:
-    """One description under way: bounded in depth and size, and not to be caught in cycles."""
-
-    def __init__(
-        self, concurrent: bool | Iterable[str] | Callable[[str], bool], only_reads: Callable[[str], bool]
-    ) -> None:
-        self._only_reads = only_reads
-        self._left = _MAX_MEMBERS
-        if callable(concurrent):
-            self._beside = concurrent
-        elif isinstance(concurrent, bool):
-            self._beside = lambda _path: bool(concurrent)
-        else:
-            names = frozenset(concurrent)
-            self._beside = lambda path: any(path == name or path.startswith(name + ".") for name in names)
-
-    def describe(self, name: str, obj: Any, above: tuple[tuple[str, Any], ...], depth: int) -> ObjectDescription:
-        methods: list[MethodDescription] = []
-        properties: list[PropertyDescription] = []
-        objects: list[ObjectDescription] = []
-        here = (*above, (name, obj))
-        for member_name in [] if is_function(obj) else member_names(obj):
-            if self._left <= 0:
-                break
-            try:
-                described = self._member(obj, member_name, here, depth)
-            except Exception:
-                # One member that cannot even be looked at hides itself and nothing else.
-                continue
-            self._left -= 1
-            if isinstance(described, MethodDescription):
-                methods.append(described)
-            elif isinstance(described, PropertyDescription):
-                properties.append(described)
-            elif described is not None:
-                objects.append(described)
-        return ObjectDescription(
-            name=name,
-            type=_type_of(obj),
-            doc=_doc_of(obj),
-            methods=tuple(methods),
-            properties=tuple(properties),
-            objects=tuple(objects),
-            callable=self._own_call(name, obj, above) if callable(obj) else None,
-            dynamic=not is_function(obj) and not is_class(obj) and is_dynamic(obj),
-        )
-
-    def _own_call(self, name: str, obj: Any, above: tuple[tuple[str, Any], ...]) -> MethodDescription:
-        here = (*above, (name, obj))
-        path = ".".join([*(step for step, _ in here[1:]), "__call__"])
-        return replace(
-            _method(name, obj, obj, self._is_beside(here, ""), _doc_of(obj)), read_only=self._only_reads(path)
-        )
-
-    def _is_beside(self, here: tuple[tuple[str, Any], ...], name: str) -> bool:
-        path = [step for step, _ in here[1:]] + ([name] if name else [])
-        try:
-            return self._beside(".".join(path))
-        except NotExposedError:
-            return False
-
-    def _member(
-        self, owner: Any, name: str, here: tuple[tuple[str, Any], ...], depth: int
-    ) -> MethodDescription | PropertyDescription | ObjectDescription | None:
-        found = member(owner, name)
-        if found is None or found.kind == "closed":
-            return None
-        if found.kind == "object":
-            if depth <= 0 or any(found.value is obj for _, obj in here):
-                return None
-            return self.describe(name, found.value, here, depth - 1)
-        beside = self._is_beside(here, name)
-        doc = _inherited_doc(owner, name, found.static)
-        if found.kind == "method":
-            path = ".".join([*(step for step, _ in here[1:]), name])
-            return replace(
-                _method(name, bound_callable(owner, found), found.static, beside, doc), read_only=self._only_reads(path)
-            )
-        return PropertyDescription(name, doc, _property_type(found), writable=found.writable, concurrent=beside)
-
-
-def _method(name: str, func: Any, static: Any, beside: bool, doc: str) -> MethodDescription:
-    shape = Shape.of(func)
-    signature = shape.signature
-    plain = static.__func__ if isinstance(static, (staticmethod, classmethod)) else static
-    return MethodDescription(
-        name=name,
-        doc=doc,
-        parameters=None if signature is None else tuple(_describe(one) for one in signature.parameters.values()),
-        returns=None if signature is None else annotation_text(signature.return_annotation),
-        concurrent=beside,
-        is_async=is_function(plain) and inspect.iscoroutinefunction(inspect.unwrap(plain)),
-        is_command=shape.job is not None or (is_function(plain) and generates(inspect.unwrap(plain))),
-    )
-
-
-def _describe(parameter: inspect.Parameter) -> ParameterDescription:
-    has_default = parameter.default is not inspect.Parameter.empty
-    return ParameterDescription(
-        name=parameter.name,
-        kind=parameter.kind.name.lower(),
-        annotation=annotation_text(parameter.annotation),
-        default=_plain_or_repr(parameter.default) if has_default else None,
-        has_default=has_default,
-    )
-
-
-def _property_type(found: Member) -> str | None:
-    if found.value is not MISSING:
-        return None if found.value is None else _type_of(found.value)
-    getter = getattr(found.static, "fget", None) or getattr(found.static, "func", None)
-    signature = signature_of(getter) if is_function(getter) else None
-    return None if signature is None else annotation_text(signature.return_annotation)
-
-
-def _type_of(obj: Any) -> str:
-    if is_module(obj):
-        return "module"
-    if is_class(obj):
-        return "class"
-    cls = type(obj)
-    module = cls.__module__
-    return cls.__qualname__ if module in ("builtins", None) else f"{module}.{cls.__qualname__}"
-
-
-def _doc_of(obj: Any) -> str:
-    if is_module(obj):
-        return _clean(vars(obj).get("__doc__"))
-    return _clean(obj.__doc__ if is_class(obj) or is_function(obj) else type(obj).__doc__)
-
-
-def _inherited_doc(owner: Any, name: str, static: Any) -> str:
-    """The member's own documentation, or that of what it overrides; a plain value has none."""
-    documented = (property, staticmethod, classmethod)
-    if is_class(static) or is_function(static) or isinstance(static, documented) or hasattr(type(static), "__get__"):
-        own = _clean(getattr(static, "__doc__", None))
-        if own or is_module(owner):
-            return own
-        for base in (owner if is_class(owner) else type(owner)).__mro__:
-            inherited = _clean(getattr(base.__dict__.get(name), "__doc__", None))
-            if inherited:
-                return inherited
-    return ""
-
-
-def _clean(doc: Any) -> str:
-    return inspect.cleandoc(doc)[:_MAX_DOC] if isinstance(doc, str) else ""
 
 
 # --- plain data ------------------------------------------------------------------------------------------------------
 
 
-class _Reading:
-    """Whatever goes wrong while plain data is read was the sender's mistake."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, _traceback: Any) -> None:
-        if isinstance(error, Exception):
-            raise MalformedError(f"this is no {self._what}: {type(error).__name__}: {error}") from error
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"text is needed, not {type(value).__name__}")
-    return value
-
-
-def _small(value: Any) -> int:
-    if not isinstance(value, int) or not 0 <= value < 1 << 32:
-        raise TypeError(f"a small number is needed, not {type(value).__name__}")
-    return value
-
-
 def _stream(plain: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of a stream, of which a listing shows some entries."""
     stream = dict(plain)
-    _text_or_none(stream.get("kind"))
+    text_or_none(stream.get("kind"))
     frequency_hz = stream.get("frequency_hz")
     if frequency_hz is not None and not isinstance(frequency_hz, float):
-        _small(frequency_hz)
+        small(frequency_hz)
     return stream
-
-
-def _text_or_none(value: Any) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _all(read: Callable[[Any], T], items: Iterable[Any]) -> tuple[T, ...]:
-    return tuple(read(item) for item in items)
 
 
 def _router(plain: Mapping[str, Any]) -> ServerDescription | RouterState:
     return RouterState.from_dict(plain) if "state" in plain else ServerDescription.from_dict(plain)
-
-
-def _is_plain(value: Any, depth: int = 3) -> bool:
-    """Whether a value is small, and the same after a journey through msgpack or JSON."""
-    kind = type(value)
-    if kind is list and depth:
-        return len(value) <= _MAX_PLAIN_ITEMS and all(_is_plain(item, depth - 1) for item in value)
-    if kind is dict and depth:
-        keys_fit = all(type(key) is str for key in value)
-        return (
-            len(value) <= _MAX_PLAIN_ITEMS and keys_fit and all(_is_plain(item, depth - 1) for item in value.values())
-        )
-    if kind is int:
-        return bool(-(2**63) <= value < 2**63)
-    if kind is float:
-        return math.isfinite(value)
-    if kind is str:
-        return len(value) <= _MAX_PLAIN_TEXT
-    return value is None or kind is bool
-
-
-def _plain_or_repr(value: Any) -> Any:
-    if isinstance(value, DefaultRepr) or _is_plain(value):
-        return value
-    return DefaultRepr(repr_text(value, 200))
-
-
-def _marked(value: Any) -> dict[str, Any]:
-    plain = _plain_or_repr(value)
-    return {"repr": plain.text} if isinstance(plain, DefaultRepr) else {"value": plain}
-
-
-def _unmarked(marked: Mapping[str, Any]) -> Any:
-    return DefaultRepr(_text(marked["repr"])) if "repr" in marked else marked["value"]
 
 
 def _parameter(described: ParameterDescription) -> inspect.Parameter:

@@ -25,7 +25,7 @@ def server_words(
     """The words for CONTROL that tell of the server, each with what answers it."""
 
     def describe_object(path: str, **_: Any) -> dict[str, Any]:
-        from one_liner.rpc.description import describe_served  # Not everybody's 5 ms.
+        from one_liner.rpc.describing import describe_served  # Not everybody's 5 ms.
 
         return describe_served(exposure, path, rules.only_reads).as_dict()
 
