@@ -87,7 +87,7 @@ WAITS = {
     "iteration": ("take", "next(client.stream('silent'))"),
     "wait_until_connected": ("wait_ready", "nobody.wait_until_connected(60)"),
     "a call of nobody": ("wait_ready", "nobody.call('instrument', 'act')"),
-    "configure_stream": ("_wait_synchronised", "astray.configure_stream('x', wait=True, timeout_s=60)"),
+    "configure_stream": ("wait_synchronised", "astray.configure_stream('x', wait=True, timeout_s=60)"),
 }
 
 
