@@ -530,6 +530,17 @@ def test_demo_at_a_port_that_is_taken() -> None:
 # --- the words of the command line -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("module", ["one_liner", "one_liner.cli"])
+def test_as_a_module(module: str) -> None:
+    from one_liner.version import __version__
+
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"{__version__}\n"), done.stderr
+    wrong = subprocess.run([sys.executable, "-m", module, "no-such"], capture_output=True, text=True, timeout=60)
+    assert wrong.returncode == 2
+    assert "Usage: one-liner" in wrong.stderr
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     from one_liner.version import __version__
 
