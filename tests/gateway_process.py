@@ -20,6 +20,10 @@ from tests.conftest import poll_until
 START_S = 60.0
 
 
+class InterlockError(Exception):
+    """An error of a driver."""
+
+
 class Laser:
     """A laser that exists only here."""
 
@@ -61,6 +65,10 @@ class Laser:
     def fail(self) -> None:
         """Raise."""
         raise ValueError("no light")
+
+    def trip(self) -> None:
+        """Raise what only the instrument knows."""
+        raise InterlockError("door open")
 
     def slow(self, seconds: float) -> float:
         """Take so long."""

@@ -125,6 +125,9 @@ def test_a_command_is_not_for_those_who_only_ask_what_they_would_get(gateway: Ga
 def test_an_exception_of_the_instrument_has_type_and_message(gateway: GatewayProcess) -> None:
     answer = gateway.get("/instrument/laser/fail").json
     assert (answer["type"], answer["message"], answer["where"]) == ("ValueError", "no light", "laser.fail")
+    answer = gateway.get("/instrument/laser/trip").json
+    kind = "tests.gateway_process.InterlockError"
+    assert (answer["type"], answer["message"], answer["detail"]) == (kind, "door open", f"{kind}: door open")
 
 
 def test_what_json_does_not_have_is_written_in_other_ways(gateway: GatewayProcess) -> None:

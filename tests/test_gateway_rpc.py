@@ -395,6 +395,12 @@ class Laser:
     def fail(self) -> None:
         raise RuntimeError("interlock open")
 
+    def trip(self) -> None:
+        class InterlockError(Exception):
+            """What no client knows."""
+
+        raise InterlockError("door open")
+
     def _private(self) -> None:
         raise AssertionError("it ran")
 
@@ -433,6 +439,9 @@ def test_methods_of_served_objects_by_their_names() -> None:
                 assert (answer["result_type"], answer["result"]["code"]) == ("RpcError", code), name
             answer = await client.call("laser.fail")
             assert answer["result"] == {"type": "RuntimeError", "message": "interlock open", "code": "remote"}
+            answer = await client.call("laser.trip")
+            assert answer["result"]["message"] == "door open"
+            assert answer["result"]["type"].endswith("InterlockError")
 
     with rig(laser=Laser()) as one, rig(stage=Stage()) as two:
         app = create_app([f"localhost:{one.rpc_port}", f"rig2=localhost:{two.rpc_port}"])

@@ -59,19 +59,26 @@ def status_of(error: OneLinerError) -> int:
 
 def fault_json(error: OneLinerError) -> dict[str, Any]:
     """An error as data: `status` is "error", `type` what was raised, `message`, `error` its code of the protocol."""
-    remote = isinstance(error, RemoteError)
+    kind, message = said_by(error)
     fault: dict[str, Any] = {
         "status": "error",
         "error": error.code,
-        "type": error.type_name if isinstance(error, RemoteError) else type(error).__name__,
-        "message": str(error) or type(error).__name__,
+        "type": kind,
+        "message": message,
+        "detail": f"{kind}: {message}",
     }
-    fault["detail"] = f"{fault['type']}: {fault['message']}"
-    if remote and isinstance(error, RemoteError):
+    if isinstance(error, RemoteError):
         fault["where"] = error.where
     elif error.details:
         fault["details"] = to_plain(error.details)
     return fault
+
+
+def said_by(error: BaseException) -> tuple[str, str]:
+    """The type of an error, as the instrument named it, and what it said, without its type in front."""
+    if isinstance(error, RemoteError):
+        return error.type_name, error.message or error.type_name
+    return type(error).__name__, str(error) or type(error).__name__
 
 
 def fault_response(error: OneLinerError) -> Response:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from pydantic import BaseModel, Field, ValidationError
 
 from one_liner.errors import MalformedError, OneLinerError, RemoteError
+from one_liner.gateway.faults import said_by
 from one_liner.gateway.json_values import dumps
 
 RPC_ERROR: Final = "RpcError"
@@ -92,9 +93,10 @@ def error_text(error: BaseException, call_id: str | None) -> str:
 
 def error_result(error: BaseException) -> dict[str, str]:
     """An error as data: `type` as the instrument named it, `message` for people, `code` for programs."""
+    kind, message = said_by(error)
     return {
-        "type": error.type_name if isinstance(error, RemoteError) else type(error).__name__,
-        "message": str(error),
+        "type": kind,
+        "message": message,
         "code": error.code if isinstance(error, OneLinerError) else RemoteError.code,
     }
 
