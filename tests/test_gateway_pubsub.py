@@ -330,6 +330,18 @@ def test_a_stream_is_a_topic(rig: RouterServer, name: str, topic: str) -> None:
             while (await everything.notified())["subscription"]["topic"] != topic:
                 pass
             assert await client.result("publish", {"topics": [topic]}) is False
+            assert await client.result("publish", {"topics": ["also mine", topic]}) is False
+            async with httpx.AsyncClient() as http:
+                for topics in (topic, ["also mine", topic]):
+                    answer = await http.post(
+                        url.replace("ws", "http", 1).replace("pubsub", "publish"), json={"topics": topics}
+                    )
+                    assert (answer.status_code, "is a stream" in answer.json()["message"]) == (403, True)
+            assert await client.result("publish", {"topics": ["the end"]}) is True
+            await client.result("subscribe", {"topics": ["the end"]})
+            assert await client.result("publish", {"topics": ["the end"], "notifier_id": "me"}) is True
+            while (told_now := await client.notified())["subscription"]["topic"] != "the end":
+                assert set(told_now["data"]) == {"timestamp", "sequence", "data"}
 
     with serving(create_app(f"{name}localhost:{rig.rpc_port}")) as served:
         run(body(served.ws + "/pubsub"))

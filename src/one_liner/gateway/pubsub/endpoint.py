@@ -13,7 +13,7 @@ from fastapi import APIRouter, Body, FastAPI, HTTPException, params
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from one_liner.errors import ConfigurationError
+from one_liner.errors import ConfigurationError, NotExposedError
 from one_liner.gateway.backends import Backend, open_backend
 from one_liner.gateway.event import Event
 from one_liner.gateway.json_values import JsonValueResponse
@@ -145,9 +145,12 @@ class PubSubEndpoint:
     async def _post(self, topics: Annotated[str | list[str], Body()], data: Annotated[Any, Body()] = None) -> Response:
         """Publish an event for each topic, to the subscribers at this gateway and at all that are joined with it."""
         try:
+            self.notifier.check_topics(topics_of(topics))
             await self.publish(topics, data)
         except ConfigurationError as error:
             raise HTTPException(422, str(error)) from None
+        except NotExposedError as error:
+            raise HTTPException(403, str(error)) from None
         return JsonValueResponse({"status": "success", "topics": topics_of(topics)})
 
     # --- events ------------------------------------------------------------------------------------------------------

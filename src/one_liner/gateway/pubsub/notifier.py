@@ -49,6 +49,7 @@ class EventNotifier:
         self._restrictions: list[Restriction] = []
         self._interest: list[Callable[[str, bool], None]] = []
         self._publish_restrictions: list[Restriction] = []
+        self._topic_restrictions: list[Callable[[list[str]], None]] = []
 
     @property
     def topics(self) -> set[str]:
@@ -63,6 +64,15 @@ class EventNotifier:
         """Await a function before a channel publishes; it refuses by raising."""
         self._publish_restrictions.append(restriction)
 
+    def add_topic_restriction(self, restriction: Callable[[list[str]], None]) -> None:
+        """Call a function before anybody publishes from outside, on a channel or by POST; it refuses by raising."""
+        self._topic_restrictions.append(restriction)
+
+    def check_topics(self, topics: list[str]) -> None:
+        """Ask the restrictions of topics; raises what they raise."""
+        for restriction in self._topic_restrictions:
+            restriction(topics)
+
     async def check_subscribing(self, topics: list[str], channel: RpcChannel) -> None:
         """Ask the restrictions; raises what they raise."""
         for restriction in self._restrictions:
@@ -70,6 +80,7 @@ class EventNotifier:
 
     async def check_publishing(self, topics: list[str], channel: RpcChannel) -> None:
         """Ask the restrictions; raises what they raise."""
+        self.check_topics(topics)
         for restriction in (*self._restrictions, *self._publish_restrictions):
             await restriction(topics, channel)
 

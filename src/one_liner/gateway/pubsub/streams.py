@@ -19,7 +19,6 @@ from one_liner.gateway.faults import fault_json
 from one_liner.gateway.json_values import dumps, is_large
 from one_liner.gateway.pubsub.endpoint import PubSubEndpoint
 from one_liner.gateway.rigs import Rig, Rigs, streams_of
-from one_liner.gateway.rpc.channel import RpcChannel
 
 EVENTS = (":event", ":emergency", ":property_change", ":command_result", ":heartbeat", ":job_update")
 """The topics of each server's events."""
@@ -33,7 +32,7 @@ class StreamTopics:
 
     Args:
         rigs: the servers.
-        endpoint: who delivers. Its subscribers may not publish under the name of a stream.
+        endpoint: who delivers. Nobody may publish there under the name of a stream.
     """
 
     def __init__(self, rigs: Rigs, endpoint: PubSubEndpoint) -> None:
@@ -43,7 +42,7 @@ class StreamTopics:
         self._look_now = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         endpoint.notifier.listen(lambda topic, wanted: self._look_now.set())
-        endpoint.notifier.add_publish_restriction(self._refuse)
+        endpoint.notifier.add_topic_restriction(self._refuse)
 
     async def start(self) -> None:
         """Begin to look what is wanted and what there is."""
@@ -68,7 +67,7 @@ class StreamTopics:
             for name in (*streams_of(rig.description), *_events_of(rig.description))
         }
 
-    async def _refuse(self, topics: list[str], channel: RpcChannel) -> None:
+    def _refuse(self, topics: list[str]) -> None:
         for topic in self._known().keys() & set(topics):
             raise NotExposedError(f"{topic!r} is a stream: it is published by its server alone")
 
