@@ -156,6 +156,10 @@ def test_https(tmp_path: Path) -> None:
         ("not an annotation", Any),
         ("(" * 5000, Any),
         ("int | Stage", Any),
+        ("Union[()]", Any),
+        ("list[()]", Any),
+        ("Optional[()]", Any),
+        ("Literal[...]", Any),
     ],
 )
 def test_annotations_are_read_and_never_evaluated(annotation: str | None, expected: Any) -> None:
@@ -211,6 +215,19 @@ def test_what_cannot_be_configured(tmp_path: Path) -> None:
             read_tokens(file)
     file.write_text('[anna]\ntoken = "long enough"')
     assert read_tokens(file) == (Token("long enough", Role.CONTROL, "anna"),)
+
+
+def test_a_gateway_that_cannot_begin_leaves_nothing_open(tmp_path: Path) -> None:
+    servers = [Server("127.0.0.1:1", "one"), Server("127.0.0.1:1", "two", keys=tmp_path / "nothing.key")]
+    gateway = Gateway(servers)
+
+    async def begin() -> None:
+        async with gateway.running():
+            raise AssertionError("it has begun")
+
+    with pytest.raises(ConfigurationError):
+        asyncio.run(begin())
+    assert [str(rig.client.state) for rig in gateway.rigs.all()] == ["closed"]
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------

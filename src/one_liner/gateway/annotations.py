@@ -34,7 +34,10 @@ _SCALARS = frozenset(("bool", "int", "float", "str", "datetime", "date"))
 def type_of(annotation: str | None) -> Any:
     """The type that an annotation means; `Any` for one that is not understood."""
     tree = _parsed(annotation)
-    return Any if tree is None else _read(tree)
+    try:
+        return Any if tree is None else _read(tree)
+    except (TypeError, ValueError, RecursionError):  # Of what typing makes no type of.
+        return Any
 
 
 def is_scalar(annotation: str | None) -> bool:
@@ -74,6 +77,8 @@ def _read(node: ast.expr) -> Any:
 
 def _read_subscript(name: str, inside: ast.expr) -> Any:
     items = inside.elts if isinstance(inside, ast.Tuple) else [inside]
+    if not items:
+        return Any
     if name == "Optional":
         inner = _read(items[0])
         return Any if inner is Any else Union[inner, None]  # noqa: UP007
@@ -81,7 +86,7 @@ def _read_subscript(name: str, inside: ast.expr) -> Any:
         members = [_read(item) for item in items]
         return Any if Any in members else Union[tuple(members)]  # noqa: UP007
     if name == "Literal":
-        values = [item.value for item in items if isinstance(item, ast.Constant)]
+        values = [item.value for item in items if isinstance(item, ast.Constant) and item.value is not ...]
         return Literal[tuple(values)] if values and len(values) == len(items) else Any
     if name in _OF_ONE:
         return list[_read(items[0])]  # type: ignore[misc]

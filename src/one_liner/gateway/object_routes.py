@@ -45,12 +45,12 @@ def add_object_routes(app: FastAPI, gateway: Gateway) -> None:
     unknown = app.router.routes[-1]
 
     def make() -> None:
-        for route in made:
-            app.router.routes.remove(route)
         routes = ObjectRoutes(gateway)
         for rig in gateway.rigs.all():
             if rig.description is not None:
                 routes.add_server(rig, rig.description)
+        for route in made:
+            app.router.routes.remove(route)
         made[:] = routes.router.routes
         # Routes are tried one after the other: behind the others, and in front of what answers for unknown names.
         at = app.router.routes.index(unknown)

@@ -257,7 +257,13 @@ class Rigs:
 
     async def start(self) -> None:
         """Connect to all."""
-        self._rigs = [Rig(server, self._settings, self._changed) for server in self._servers]
+        self._rigs = []
+        try:
+            for server in self._servers:
+                self._rigs.append(Rig(server, self._settings, self._changed))
+        except BaseException:
+            await self.close()
+            raise
         for rig in self._rigs:
             await rig.start()
 
