@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -19,8 +21,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from one_liner import RouterServer
-from one_liner.errors import NotCarriableError, PortInUseError
-from one_liner.gateway import Role, Settings, Token, create_app
+from one_liner.errors import NoServerError, NotCarriableError, PortInUseError, RefusedError
+from one_liner.gateway import NumpyClient, Role, Settings, Token, create_app
 from one_liner.gateway.frames import binary_frame, picture, read_binary_frame
 from one_liner.gateway.listening import listen
 from tests.conftest import poll_until
@@ -64,6 +66,10 @@ class Lab(NamedTuple):
     http: httpx.Client
     ws: str
     cooler: Cooler
+
+    @property
+    def url(self) -> str:
+        return str(self.http.base_url)
 
 
 @pytest.fixture
@@ -198,3 +204,43 @@ def test_a_port_that_is_taken_is_known_by_its_number_and_not_by_its_words(monkey
     monkeypatch.setattr(socket.socket, "bind", bind)
     with pytest.raises(PortInUseError):
         listen("127.0.0.1", 5)
+
+
+# --- from Python -----------------------------------------------------------------------------------------------------
+
+
+def test_who_is_refused_a_stream_is_told_so(lab: Lab) -> None:
+    with NumpyClient(lab.url) as nobody, pytest.raises(RefusedError, match="token"):
+        nobody.connect_streaming(print).wait(PATIENCE_S)
+    with NumpyClient(lab.url, token="only looks") as looker, pytest.raises(RefusedError, match="rate_hz"):
+        looker.connect_streaming(print, rate_hz=-1).wait(PATIENCE_S)
+
+
+def test_who_is_no_gateway_has_no_stream() -> None:
+    with serving(FastAPI()) as web, NumpyClient(web.http) as client, pytest.raises(RefusedError, match="403"):
+        client.connect_streaming(print)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(10_000)
+                connection.sendall(b"SSH-2.0\r\n")
+
+        thread = threading.Thread(target=answer, name="no gateway")
+        thread.start()
+        with NumpyClient(f"http://127.0.0.1:{listener.getsockname()[1]}") as client, pytest.raises(NoServerError):
+            client.connect_streaming(print)
+        thread.join()
+
+
+def test_connections_that_have_ended_are_not_kept(lab: Lab) -> None:
+    with NumpyClient(lab.url, token="only looks") as looker:
+        for _ in range(3):
+            looker.connect_streaming(print).close()
+
+        def forgotten() -> bool:
+            gc.collect()
+            return not looker._streams
+
+        poll_until(forgotten, PATIENCE_S, "them to be forgotten")

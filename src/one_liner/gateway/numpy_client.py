@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event, Thread, current_thread
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
+from weakref import WeakSet
 
 import httpx
 import numpy as np
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from one_liner.errors import (
@@ -32,6 +33,7 @@ from one_liner.gateway.arrays import npy_bytes
 from one_liner.gateway.frames import read_binary_frame
 
 Array = np.ndarray[Any, Any]
+_REFUSED = 1008
 _ERRORS: dict[int, type[OneLinerError]] = {
     400: BadArgumentsError,
     401: RefusedError,
@@ -65,11 +67,11 @@ class NumpyClient:
         self.url = url.rstrip("/")
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._http = httpx.Client(base_url=self.url, headers=self._headers, timeout=timeout_s)
-        self._streams: list[StreamConnection] = []
+        self._streams: WeakSet[StreamConnection] = WeakSet()  # Its thread keeps each for as long as it lasts.
 
     def close(self) -> None:
         """Close all connections."""
-        for stream in self._streams:
+        for stream in tuple(self._streams):
             stream.close()
         self._http.close()
 
@@ -148,11 +150,11 @@ class NumpyClient:
             binary: have the numbers as they are, and not as text.
 
         Returns:
-            The connection: `wait()` for its end, or `close()` it.
+            The connection: `wait()` for its end, or `close()` it. That the gateway does not want us is said there.
 
         Raises:
-            NoServerError: nobody answers there.
-            RefusedError: the gateway does not want us.
+            NoServerError: nobody answers there, or somebody else than a gateway.
+            RefusedError: who stands in front of the gateway does not want us.
         """
         query = [("stream", name) for name in streams or ()]
         query += [] if rate_hz is None else [("rate_hz", str(rate_hz))]
@@ -163,10 +165,13 @@ class NumpyClient:
             socket = stack.enter_context(
                 connect(address, additional_headers=self._headers, max_size=None, compression=None)
             )
-        except OSError as error:
-            raise NoServerError(f"nobody answers at {address}: {error}") from None
+        except InvalidStatus as error:
+            status = error.response.status_code
+            raise _ERRORS.get(status, NoServerError)(f"no gateway answers at {address}: HTTP {status}") from None
+        except (OSError, WebSocketException) as error:
+            raise NoServerError(f"no gateway answers at {address}: {error}") from None
         stream = StreamConnection(stack, socket, on_data, auto_start)
-        self._streams.append(stream)
+        self._streams.add(stream)
         return stream
 
     def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
@@ -203,7 +208,8 @@ class StreamConnection:
         self.received = 0
         self.error: Exception | None = None
         if auto_start:
-            socket.send(json.dumps({"action": "start"}))
+            with suppress(ConnectionClosed):  # The thread that reads is told why.
+                socket.send(json.dumps({"action": "start"}))
         self._thread = Thread(target=self._run, name="one_liner stream of a gateway", daemon=True)
         self._thread.start()
 
@@ -216,7 +222,9 @@ class StreamConnection:
         """Wait for the end; False if it did not come in time.
 
         Raises:
-            Exception: what the function raised, or `ClosedError`: the gateway went away.
+            RefusedError: the gateway does not want us, or not what was asked for.
+            ClosedError: the gateway went away.
+            Exception: what the function raised.
         """
         ended = self._ended.wait(timeout_s)
         if self.error is not None:
@@ -248,12 +256,18 @@ class StreamConnection:
             # The gateway has closed it in good order.
         except ConnectionClosed as closed:
             if not self._ended.is_set():
-                self.error = ClosedError(f"the gateway closed the connection: {closed}")
+                self.error = _why(closed)
         except Exception as error:
             self.error = error
         finally:
             self._ended.set()
             self._stack.close()
+
+
+def _why(closed: ConnectionClosed) -> OneLinerError:
+    if closed.rcvd is not None and closed.rcvd.code == _REFUSED:
+        return RefusedError(f"the gateway refused the connection: {closed.rcvd.reason}")
+    return ClosedError(f"the gateway closed the connection: {closed}")
 
 
 def _read(content: str | bytes) -> dict[str, Any]:
