@@ -230,6 +230,16 @@ def test_a_gateway_that_cannot_begin_leaves_nothing_open(tmp_path: Path) -> None
     assert [str(rig.client.state) for rig in gateway.rigs.all()] == ["closed"]
 
 
+def test_an_address_that_is_open_to_everybody_is_told(tmp_path: Path) -> None:
+    nowhere = ("gateway", "--no-ui", "--host", "192.0.2.1")  # Nobody has it: what is said comes before it is taken.
+    assert "whoever reaches this address" in command(*nowhere).stderr
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text('[anna]\ntoken = "long enough"')
+    kept = command(*nowhere, "--tokens", str(tokens))
+    assert kept.returncode == 2
+    assert "whoever reaches this address" not in kept.stderr
+
+
 # --- JSON ------------------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from one_liner.errors import ConfigurationError, MissingExtraError
 _DEFAULT_SERVER = "localhost:5555"
 _MIB = 1024 * 1024
 _GRACE_S = 3
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def gateway(
@@ -99,6 +101,8 @@ def gateway(
     with contextlib.ExitStack() as stack:
         addresses = [_demo(stack)] if demo else server or [_DEFAULT_SERVER]
         servers = [Server.read(text, keys=keys, server_key=server_key) for text in addresses]
+        if tokens is None and host not in _LOOPBACK:
+            print("one-liner: without --tokens, whoever reaches this address may do everything", file=sys.stderr)
         _serve(servers, settings, host, port, certificate, certificate_key)
 
 
