@@ -115,6 +115,25 @@ def test_an_origin_that_is_none_is_refused(lab: Lab) -> None:
     assert lab.http.get("/health", headers={"Origin": "http://["}).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("host", "settings", "status"),
+    [
+        ("stranger.example:8000", Settings(), 403),
+        ("[", Settings(), 403),
+        ("localhost:8000", Settings(), 200),
+        ("127.0.0.1", Settings(), 200),
+        ("[::1]:8000", Settings(), 200),
+        (socket.gethostname(), Settings(), 200),
+        ("lab.example", Settings(cors_origins=("https://lab.example",)), 200),
+        ("lab.example", Settings(tokens=(Token("drives it all"),)), 200),
+    ],
+)
+def test_the_name_of_a_stranger_does_not_lead_to_the_loopback(host: str, settings: Settings, status: int) -> None:
+    with serving(create_app("127.0.0.1:1", settings)) as web:
+        answer = httpx.get(f"{web.http}/health", headers={"Host": host})
+    assert answer.status_code == status
+
+
 def test_text_that_utf_8_does_not_have_comes_back_escaped(lab: Lab) -> None:
     answer = lab.http.post("/publish", content=rb'{"topics": "\ud800"}', headers=JSON)
     assert (answer.status_code, answer.json()["topics"]) == (200, ["\ud800"])

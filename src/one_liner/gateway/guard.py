@@ -5,7 +5,10 @@ A WebSocket is refused by accepting and closing it: one that is refused by a sta
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Collection, Mapping
+from functools import lru_cache
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
@@ -63,6 +66,8 @@ class Guard:
         settings = self._settings
         if not _is_from_here(told, settings.cors_origins):
             return 403, "this page is not allowed to call from a browser; see the setting cors_origins"
+        if not settings.tokens and _is_lured_here(scope, told, settings.cors_origins):
+            return 403, "this name is not one of this machine's; see the setting cors_origins"
         if self.open >= settings.connections:
             return 503, f"there are {self.open} connections, and no more are taken"
         if self._limit is not None and not self._limit.admits(scope):
@@ -105,6 +110,38 @@ class Measured:
         if self._left < 0:
             raise HTTPException(413, "the body is larger than what is taken")
         return message
+
+
+def _is_lured_here(scope: Scope, told: Mapping[bytes, bytes], allowed: Collection[str]) -> bool:
+    """Whether somebody else's name leads to this machine's loopback.
+
+    A page of a stranger, whose name is made to mean 127.0.0.1 once it is loaded, would be one of ours to the browser.
+    """
+    host, server = told.get(b"host"), scope.get("server")
+    if not host or not server or not _is_loopback(server[0]) or _is_ours(host):
+        return False
+    return "*" not in allowed and host.decode("latin-1").lower() not in (urlsplit(one).netloc for one in allowed)
+
+
+@lru_cache(64)
+def _is_loopback(address: str) -> bool:
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False  # The path of a socket.
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
+
+
+@lru_cache(256)
+def _is_ours(host: bytes) -> bool:
+    """Whether this is a name of this machine. A number is: no stranger can have it mean something else."""
+    own, name = socket.gethostname().lower(), ""
+    try:
+        name = urlsplit(f"//{host.decode('latin-1')}").hostname or ""
+        ip_address(name)
+    except ValueError:
+        return name in ("localhost", own, own.partition(".")[0]) or name.endswith(".localhost")
+    return True
 
 
 def _told(scope: Scope) -> dict[bytes, bytes]:

@@ -71,7 +71,7 @@ class Settings:
         outbox_bytes: and how large they may be together.
         backend: what joins this gateway with others: "memory" for nothing, `redis://…`, `nats://…` or `zmq://…`.
         tokens: who may do what; without any, everybody who can reach the port may do everything.
-        cors_origins: whose pages may call us from a browser.
+        cors_origins: whose pages may call us from a browser; over the loopback, by these names too.
         ui: whether the page is at `/ui`. One application in a process can have it.
     """
 
