@@ -250,6 +250,26 @@ def test_an_emergency_kind_goes_out_on_both_topics_and_first_as_an_emergency(
     assert first[1]["kind"] in (101, 102)
 
 
+class Speechless:
+    """Something that cannot even be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no light")
+
+
+def test_an_emergency_goes_out_whatever_its_context_is(service: ControlService, bare: Bare) -> None:
+    assert service.send_emergency("doorOpen", Speechless())
+    told = bare.find(lambda topic, content: topic == Topic.EMERGENCY)
+    assert told["context"] == "<Speechless whose repr raised RuntimeError>"
+
+
+def test_a_topic_that_is_none_is_named(service: ControlService) -> None:
+    with pytest.raises(ConfigurationError, match="4001"):
+        service.send(7, {})
+    with pytest.raises(ConfigurationError, match="no topic 7"):
+        ControlService(events_as_text=[7])  # type: ignore[list-item]
+
+
 def test_any_event_can_be_sent_as_an_emergency(service: ControlService, bare: Bare) -> None:
     service.send_emergency(7, object())  # What has no form in JSON goes as text: an emergency always goes.
     topic, event = _not_a_beat(bare)

@@ -15,6 +15,7 @@ from one_liner.control.broadcast import Broadcast
 from one_liner.control.numbers import Catalogue, EventKind, Topic, number_of
 from one_liner.control.plain import plain, to_bytes
 from one_liner.errors import NotCarriableError
+from one_liner.events.emitter import in_words
 from one_liner.events.event import Event
 from one_liner.events.event import Topic as CoreTopic
 
@@ -144,4 +145,4 @@ def _or_text(value: Any) -> Any:
         return plain(value, "context")
     except NotCarriableError as error:
         _log.warning("%s: it is published as text", error)
-        return repr(value)
+        return in_words(value)

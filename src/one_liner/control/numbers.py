@@ -23,6 +23,19 @@ class Topic(IntEnum):
     PROPERTY_CHANGE = 5001
     COMMAND_RESULT = 6001
 
+    @classmethod
+    def of(cls, number: int) -> Topic:
+        """The topic of this number.
+
+        Raises:
+            ConfigurationError: there is none; names those that there are.
+        """
+        try:
+            return cls(number)
+        except ValueError:
+            known = ", ".join(f"{topic.name} ({topic.value})" for topic in cls)
+            raise ConfigurationError(f"there is no topic {number!r}; there are {known}") from None
+
 
 class Result(IntEnum):
     """How a command ended, or that it has not."""

@@ -428,9 +428,10 @@ class ControlService:
             False when the service does not run.
 
         Raises:
+            ConfigurationError: there is no such topic.
             NotCarriableError: something in it has no form in JSON; nothing was published.
         """
-        return self._events.message(Topic(topic), message)
+        return self._events.message(Topic.of(topic), message)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -466,4 +467,4 @@ def _core_of(server: RouterServer | None, client: RouterClient | None) -> Core |
 def _topics(events_as_text: bool | Iterable[Topic]) -> frozenset[int]:
     if isinstance(events_as_text, bool):
         return frozenset(_ALL_TOPICS) if events_as_text else frozenset()
-    return frozenset(int(Topic(topic)) for topic in events_as_text)
+    return frozenset(int(Topic.of(topic)) for topic in events_as_text)

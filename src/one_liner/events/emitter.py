@@ -76,7 +76,7 @@ class Emitter:
                 if topic is not Topic.EMERGENCY:
                     raise
                 _log.error("the context of emergency %s cannot travel and goes as text: %s", kind, error)
-                return self._emit(topic, kind, _text(context))
+                return self._emit(topic, kind, in_words(context))
 
     def heartbeat(self, context: dict[str, Any]) -> Event:
         """The next heartbeat; its stream sends it."""
@@ -167,7 +167,8 @@ class Emitter:
         return Event.from_dict(self._codec.decode(written.body, written.buffers))
 
 
-def _text(context: Any) -> str:
+def in_words(context: Any) -> str:
+    """What cannot travel, as text of up to 1000 characters; never raises."""
     try:
         return repr(context)[:_REPR_CHARACTERS]
     except Exception as error:
