@@ -33,6 +33,7 @@ from one_liner.errors import (
     UnknownAttributeError,
     UnknownStreamError,
 )
+from one_liner.rpc import switchboard
 from one_liner.testing import FaultProxy, Sever, SubprocessServer
 from tests.conftest import poll_until
 
@@ -209,6 +210,33 @@ def test_a_cancelled_task_withdraws_its_call(run: Run, server: RouterServer, dev
             assert await stuck == "waited"
             assert await client.call("device", "add", [2]) == 2
             assert device.calls == 1
+
+    run(main())
+
+
+def test_calls_that_were_withdrawn_are_forgotten_in_time(
+    run: Run, server: RouterServer, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(switchboard, "MOST_GIVEN_UP", 10)
+
+    async def main() -> None:
+        async with client_of(server) as client:
+            waiting = asyncio.create_task(client.call("device", "wait"))
+            assert await asyncio.to_thread(device.entered.wait, PATIENCE_S)
+            rpc = client._parts.rpc
+            operator = rpc._in_loop or rpc._on_thread
+            assert operator is not None
+            board = operator._board
+            calls = [asyncio.create_task(client.call("device", "add", [1])) for _ in range(40)]
+            await asyncio.to_thread(poll_until, lambda: len(board._sent) == 41, PATIENCE_S, "them to be sent")
+            for call in calls:
+                call.cancel()
+            await asyncio.wait(calls)
+            await asyncio.to_thread(poll_until, lambda: len(board._sent) == 1, PATIENCE_S, "them to be withdrawn")
+            assert len(board._given_up) == 10
+            device.release.set()
+            assert await waiting == "waited"
+            assert await client.call("device", "add", [2]) == 2
 
     run(main())
 

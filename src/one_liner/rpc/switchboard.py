@@ -13,7 +13,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 import zmq
 
@@ -25,6 +25,7 @@ from one_liner.transport.sockets import Context, Socket, receive, send_frames
 from one_liner.wire.extensions import Buffer
 from one_liner.wire.messages import Kind, Reply, Request, asked_of
 
+MOST_GIVEN_UP: Final = 10_000
 Answer = Callable[[Reply | OneLinerError], None]
 _IN, _IN_OR_OUT = int(zmq.POLLIN), int(zmq.POLLIN | zmq.POLLOUT)
 _log = logging.getLogger("one_liner.rpc.switchboard")
@@ -136,7 +137,7 @@ class Switchboard:
         self._ids = itertools.count(1)
         self._unsent: deque[PendingCall] = deque()
         self._sent: dict[int, PendingCall] = {}
-        self._given_up: set[int] = set()
+        self._given_up: dict[int, None] = {}  # in the order of their numbers
         self._session: int | None = None
         self._refusals = 0
         self._away_since = self._last_answers_by = math.inf
@@ -170,7 +171,7 @@ class Switchboard:
         if call in self._unsent:
             self._unsent.remove(call)
         elif call.request is not None and self._sent.pop(call.request.id, None) is not None:
-            self._given_up.add(call.request.id)
+            self._give_up(call.request.id)
             self._follow_up(call.request, Kind.CANCEL)
 
     def close(self) -> None:
@@ -226,11 +227,11 @@ class Switchboard:
             call = self._sent.pop(reply.id, None)
             if call is not None:
                 if reply.kind == Kind.CANCELLED:
-                    self._given_up.add(reply.id)
+                    self._give_up(reply.id)
                 call.answer(reply)
             elif reply.kind != Kind.CANCELLED and reply.id in self._given_up:
                 # An answer that was asked for again may come twice: only the first one is a late one.
-                self._given_up.remove(reply.id)
+                del self._given_up[reply.id]
                 self.stale += 1
 
     def _look_around(self) -> None:
@@ -277,7 +278,7 @@ class Switchboard:
             assert request is not None
             if now >= call.last_word:
                 del self._sent[request.id]
-                self._given_up.add(request.id)
+                self._give_up(request.id)
                 call.answer(
                     CallTimeoutError(f"the call was not answered in time; {self.link.endpoint} is {self.link.state}")
                 )
@@ -314,6 +315,12 @@ class Switchboard:
         except zmq.Again:
             return False
         return True
+
+    def _give_up(self, request_id: int) -> None:
+        """Know a late reply when it comes. Most of what was withdrawn never has one, and is forgotten in time."""
+        self._given_up[request_id] = None
+        if len(self._given_up) > MOST_GIVEN_UP:
+            del self._given_up[next(iter(self._given_up))]
 
     # --- the connection ----------------------------------------------------------------------------------------------
 
