@@ -138,6 +138,14 @@ def make_lab(rpc_port: int, broadcast_port: int, more: bool = False) -> RouterSe
     return server
 
 
+def make_lab_that_talks(rpc_port: int, broadcast_port: int) -> RouterServer:
+    """The lab, with streams of words and of errors."""
+    server = make_lab(rpc_port, broadcast_port)
+    server.add_stream_from_callable("words", 20, lambda: "many")
+    server.add_stream("failing", 20, "laser", "fail")
+    return server
+
+
 class Answer(NamedTuple):
     """What came back."""
 

@@ -6,10 +6,13 @@ import asyncio
 import dataclasses
 import datetime
 import enum
+import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +25,19 @@ pytest.importorskip("fastapi", reason="the gateway needs one_liner[gateway]")
 import httpx
 import numpy as np
 from fastapi import FastAPI
+from websockets.sync.client import connect
 
 from one_liner import RouterServer
-from one_liner.errors import ConfigurationError
-from one_liner.gateway import Gateway, Settings, add_fault_handlers, array_router, create_app, instrument_router
+from one_liner.errors import CallError, ConfigurationError, NoServerError, OneLinerError, RefusedError
+from one_liner.gateway import (
+    Gateway,
+    NumpyClient,
+    Settings,
+    add_fault_handlers,
+    array_router,
+    create_app,
+    instrument_router,
+)
 from one_liner.gateway.access import Role, Token, read_tokens
 from one_liner.gateway.annotations import is_scalar, type_of
 from one_liner.gateway.frames import binary_frame, read_binary_frame
@@ -33,7 +45,8 @@ from one_liner.gateway.json_values import dumps
 from one_liner.gateway.rate_limit import Rates
 from one_liner.gateway.settings import Server, servers_of
 from one_liner.testing import SubprocessServer
-from tests.gateway_process import GatewayProcess, make_lab
+from tests.gateway_process import GatewayProcess, make_lab_that_talks
+from tests.web import PATIENCE_S, serving
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MPLBACKEND": "Agg"}
 
@@ -50,7 +63,10 @@ def command(*words: str, timeout_s: float = 50) -> subprocess.CompletedProcess[s
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[GatewayProcess]:
-    with SubprocessServer(make_lab) as lab, GatewayProcess("--server", f"127.0.0.1:{lab.rpc_port}") as gateway:
+    with (
+        SubprocessServer(make_lab_that_talks) as lab,
+        GatewayProcess("--server", f"127.0.0.1:{lab.rpc_port}") as gateway,
+    ):
         gateway.wait_connected()
         yield gateway
 
@@ -86,6 +102,85 @@ def test_plot_from_a_gateway(gateway: GatewayProcess, tmp_path: Path) -> None:
     nobody = command("plot", "power", "--duration", "2", "--save", str(file), "--url", "http://127.0.0.1:1")
     assert nobody.returncode == 1
     assert "trying again" in nobody.stdout
+
+
+def test_plot_says_what_cannot_be_plotted_or_saved(gateway: GatewayProcess, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the plot needs one_liner[plot]")
+    url = ("--url", f"http://127.0.0.1:{gateway.port}")
+    words = command("plot", "words", "--duration", "3", "--save", str(tmp_path / "plot.png"), *url)
+    assert words.returncode == 1
+    assert words.stdout.count("only numbers can be plotted, unlike 'many'") == 1
+    assert "Traceback" not in words.stderr
+    failing = command("plot", "failing", "--duration", "3", "--save", str(tmp_path / "plot.png"), *url)
+    assert failing.stdout.count("one-liner plot: no light") == 1
+    for place, reason in ((tmp_path / "nowhere" / "plot.png", "there is no folder"), (tmp_path / "plot.xyz", "png")):
+        wrong = command("plot", "power", "--duration", "1000", "--save", str(place), *url)
+        assert wrong.returncode == 2
+        assert reason in wrong.stderr
+        assert "Traceback" not in wrong.stderr
+
+
+def test_web_stream_says_why_nothing_came(gateway: GatewayProcess) -> None:
+    url = ("--url", f"http://127.0.0.1:{gateway.port}")
+    failing = command("web", "stream", "--stream", "failing", "--duration", "3", *url)
+    assert (failing.returncode, failing.stderr) == (1, "one-liner: nothing came: no light\n")
+    assert '"many"' in command("web", "stream", "--stream", "words", "--duration", "3", *url).stdout
+
+
+@pytest.mark.parametrize("path", ["/api/streams/failing/ws", "/ws/stream?stream=failing"])
+def test_a_sample_that_is_an_error_is_a_message_of_that_type(gateway: GatewayProcess, path: str) -> None:
+    with connect(f"ws://127.0.0.1:{gateway.port}{path}") as stream:
+        stream.send('{"action": "start"}')
+        while (message := json.loads(stream.recv(PATIENCE_S)))["type"] == "status":
+            pass
+    assert (message["type"], message["stream"], message["message"]) == ("error", "failing", "no light")
+    assert message["detail"] == "ValueError: no light"
+
+
+class Answering:
+    """Something that answers, and is no gateway."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._run, args=(answer,))
+
+    def _run(self, answer: bytes) -> None:
+        connection, _ = self._listener.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(answer)
+
+    def __enter__(self) -> Answering:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+        self._listener.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (b"", NoServerError),
+        (b"220 mail.example ESMTP\r\n\r\n", NoServerError),
+        (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", NoServerError),
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", RefusedError),
+        (b"HTTP/1.1 418 Teapot\r\nContent-Length: 0\r\n\r\n", CallError),
+    ],
+)
+def test_what_is_no_gateway_is_an_error_of_ours(answer: bytes, kind: type[OneLinerError]) -> None:
+    with Answering(answer) as other, NumpyClient(other.url) as client, pytest.raises(kind):
+        client.connect_streaming(print)
+
+
+def test_a_stream_that_refuses_us_says_so() -> None:
+    app = create_app("localhost:1", Settings(tokens=[Token("a-long-secret")]))
+    with serving(app) as served, NumpyClient(served.http) as client:
+        stream = client.connect_streaming(print)
+        with pytest.raises(RefusedError, match="token"):
+            stream.wait(PATIENCE_S)
 
 
 # --- in an application of one's own ----------------------------------------------------------------------------------

@@ -17,7 +17,15 @@ import typer
 
 from one_liner.cli.connection import KeysOption, ServerKeyOption, connect
 from one_liner.cli.web import DEFAULT_URL, TokenOption
-from one_liner.errors import ConfigurationError, MissingExtraError, NoDataError, OneLinerError, StreamTimeoutError
+from one_liner.errors import (
+    BadArgumentsError,
+    ConfigurationError,
+    MissingExtraError,
+    NoDataError,
+    OneLinerError,
+    SourceFailedError,
+    StreamTimeoutError,
+)
 
 _WINDOW = 50
 _KEPT = 500
@@ -55,16 +63,19 @@ def plot(
         raise ConfigurationError("which stream of the server? `one-liner ls` lists them")
     if save is not None and duration is None:
         raise ConfigurationError("--save needs --duration: for how long?")
+    if save is not None and not save.parent.is_dir():
+        raise ConfigurationError(f"there is no folder {save.parent} to save it in")
     signal = Signal()
     stop = Event()
+    say = Teller()
 
     def follow() -> None:
         if server is not None:
-            _follow_server(signal.put, stop, server, str(stream), keys, server_key)
+            _follow_server(signal.put, stop, say, server, str(stream), keys, server_key)
         else:
-            _follow_gateway(signal.put, stop, url, stream, token)
+            _follow_gateway(signal.put, stop, say, url, stream, token)
 
-    reader = Thread(target=_again, args=(follow, stop), name="one_liner plot", daemon=True)
+    reader = Thread(target=_again, args=(follow, stop, say), name="one_liner plot", daemon=True)
     reader.start()
     try:
         _draw(signal, stream or url, duration, save)
@@ -92,10 +103,17 @@ class Signal:
         self.came = 0
 
     def put(self, when: float, value: Any) -> None:
-        """Take a value in: a number, or numbers, of which the mean counts."""
+        """Take a value in: a number, or numbers, of which the mean counts.
+
+        Raises:
+            BadArgumentsError: it is neither.
+        """
         import numpy as np
 
-        numbers = np.asarray([one for one in np.ravel(value) if one is not None], dtype=float)
+        try:
+            numbers = np.asarray([one for one in np.ravel(value) if one is not None], dtype=float)
+        except (TypeError, ValueError):
+            raise BadArgumentsError(f"only numbers can be plotted, unlike {value!r:.60}") from None
         if numbers.size:
             with self._lock:
                 self._times.append(when)
@@ -116,19 +134,31 @@ class Signal:
         return times - times[-1], values, mean, deviation
 
 
-def _again(follow: Callable[[], None], stop: Event) -> None:
-    said = ""
+class Teller:
+    """Prints what is wrong, and not over and over."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def __call__(self, problem: str) -> None:
+        """Print it, unless it was the last that was printed."""
+        if problem != self._said:
+            self._said = problem
+            print(f"one-liner plot: {problem}; trying again", flush=True)
+
+
+def _again(follow: Callable[[], None], stop: Event, say: Teller) -> None:
     while not stop.is_set():
         try:
             follow()
         except OneLinerError as error:
-            if str(error) != said:
-                said = str(error)
-                print(f"one-liner plot: {error}; trying again", flush=True)
+            say(str(error))
         stop.wait(_AGAIN_S)
 
 
-def _follow_server(put: Put, stop: Event, server: str, stream: str, keys: str | None, server_key: str | None) -> None:
+def _follow_server(
+    put: Put, stop: Event, say: Teller, server: str, stream: str, keys: str | None, server_key: str | None
+) -> None:
     with connect(server, None, keys, server_key) as client:
         client.configure_stream(stream)
         while not stop.is_set():
@@ -136,10 +166,13 @@ def _follow_server(put: Put, stop: Event, server: str, stream: str, keys: str | 
                 sample = client.get_stream(stream, timeout_s=_AGAIN_S)
             except NoDataError:
                 continue
+            except SourceFailedError as failed:
+                say(str(failed))
+                continue
             put(sample.wall_time, sample.data)
 
 
-def _follow_gateway(put: Put, stop: Event, url: str, stream: str | None, token: str | None) -> None:
+def _follow_gateway(put: Put, stop: Event, say: Teller, url: str, stream: str | None, token: str | None) -> None:
     from one_liner import gateway
 
     def take(message: dict[str, Any]) -> None:
@@ -149,7 +182,8 @@ def _follow_gateway(put: Put, stop: Event, url: str, stream: str | None, token: 
     with gateway.NumpyClient(url, token=token) as client:
         connection = client.connect_streaming(take, streams=None if stream is None else [stream])
         while not stop.is_set() and not connection.wait(_AGAIN_S):
-            pass
+            if connection.problem:
+                say(connection.problem)
 
 
 def _draw(signal: Signal, title: str, duration_s: float | None, save: Path | None) -> None:
@@ -160,6 +194,8 @@ def _draw(signal: Signal, title: str, duration_s: float | None, save: Path | Non
     from matplotlib import pyplot
 
     figure, (above, below) = pyplot.subplots(2, 1, sharex=True, figsize=(8, 6))
+    if save is not None and save.suffix[1:].lower() not in {"", *(known := figure.canvas.get_supported_filetypes())}:
+        raise ConfigurationError(f"a plot is saved as {', '.join(sorted(known))}, not as {save.suffix}")
     above.set_title(title)
     above.set_ylabel("signal")
     below.set_ylabel(f"of {_WINDOW} samples")
@@ -177,7 +213,10 @@ def _draw(signal: Signal, title: str, duration_s: float | None, save: Path | Non
         pyplot.pause(_REDRAW_S)
     _update(signal, curve, mean, deviation, (above, below))
     if save is not None:
-        figure.savefig(save)
+        try:
+            figure.savefig(save)
+        except OSError as error:
+            raise ConfigurationError(f"{save}: {error.strerror}") from None
     pyplot.close(figure)
 
 

@@ -22,6 +22,7 @@ TokenOption = Annotated[
 ]
 DEFAULT_URL = "http://localhost:8000"
 _LOOK_EVERY_S = 0.1
+_MOST_CHARACTERS = 60
 
 
 @web_app.command()
@@ -106,7 +107,7 @@ def stream(
             pass
         connection.close()
         if not connection.received:
-            raise StreamTimeoutError("nothing came")
+            raise StreamTimeoutError(f"nothing came: {connection.problem}" if connection.problem else "nothing came")
         print(f"{connection.received} messages came")
 
 
@@ -128,6 +129,6 @@ def _show_data(message: dict[str, Any]) -> None:
     first = (
         ", ".join(f"{one:.4g}" for one in values[:4] if isinstance(one, int | float))
         if isinstance(values, list)
-        else ""
+        else to_json(values)[:_MOST_CHARACTERS]
     )
     print(f"{message['timestamp']:.3f} {named}{message['dtype']}{message['shape']} {first} …", flush=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from one_liner.aio import Sample
 from one_liner.errors import OneLinerError, SourceFailedError
-from one_liner.gateway.faults import fault_json
+from one_liner.gateway.faults import fault_message
 from one_liner.gateway.frames import binary_frame
 from one_liner.gateway.json_values import dumps, is_large, to_plain
 from one_liner.gateway.outbox import Content, Outbox
@@ -163,7 +163,7 @@ class Group:
                 await rig.check_stream(own_name)
                 return rig.watch(own_name, filled=filled)
             except OneLinerError as error:
-                self._send(dumps({**fault_json(error), "type": "error", "stream": name}).decode(), None)
+                self._send(dumps(fault_message(error, stream=name)).decode(), None)
                 await asyncio.sleep(1.0)
 
     async def _show_sine(self) -> None:
@@ -195,7 +195,7 @@ class Group:
 
     async def _send_item(self, name: str, item: Sample | SourceFailedError) -> None:
         if isinstance(item, SourceFailedError):
-            self._send(dumps({**fault_json(item), "type": "error", "stream": name}).decode(), None)
+            self._send(dumps(fault_message(item, stream=name)).decode(), None)
             return
         large = is_large(item.data)
         if self._wish.binary:

@@ -81,6 +81,11 @@ def said_by(error: BaseException) -> tuple[str, str]:
     return type(error).__name__, str(error) or type(error).__name__
 
 
+def fault_message(error: OneLinerError, **more: Any) -> dict[str, Any]:
+    """An error as a message on a WebSocket: `type` is "error" there; what was raised stands in `detail`."""
+    return {**fault_json(error), "type": "error", **more}
+
+
 def fault_response(error: OneLinerError) -> Response:
     """An error as an answer."""
     status = status_of(error)

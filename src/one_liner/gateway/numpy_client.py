@@ -33,7 +33,6 @@ from one_liner.gateway.arrays import npy_bytes
 from one_liner.gateway.frames import read_binary_frame
 
 Array = np.ndarray[Any, Any]
-_REFUSED = 1008
 _ERRORS: dict[int, type[OneLinerError]] = {
     400: BadArgumentsError,
     401: RefusedError,
@@ -45,6 +44,8 @@ _ERRORS: dict[int, type[OneLinerError]] = {
     503: NoServerError,
     507: LimitError,
 }
+_REFUSED = (1008, 1013)
+"""The codes of a WebSocket that was accepted and closed."""
 
 
 class NumpyClient:
@@ -198,6 +199,7 @@ class StreamConnection:
     Attributes:
         received: how many messages of data came.
         error: what the function raised, or why the connection broke; None while all is well.
+        problem: what the gateway last said is wrong, such as a sensor that fails; "" for nothing.
     """
 
     def __init__(
@@ -207,6 +209,7 @@ class StreamConnection:
         self._ended = Event()
         self.received = 0
         self.error: Exception | None = None
+        self.problem = ""
         if auto_start:
             with suppress(ConnectionClosed):  # The thread that reads is told why.
                 socket.send(json.dumps({"action": "start"}))
@@ -253,6 +256,8 @@ class StreamConnection:
                 if message.get("type") == "data":
                     self.received += 1
                     self._on_data(message)
+                elif message.get("type") == "error":
+                    self.problem = str(message.get("message", ""))
             # The gateway has closed it in good order.
         except ConnectionClosed as closed:
             if not self._ended.is_set():
@@ -265,7 +270,7 @@ class StreamConnection:
 
 
 def _why(closed: ConnectionClosed) -> OneLinerError:
-    if closed.rcvd is not None and closed.rcvd.code == _REFUSED:
+    if closed.rcvd is not None and closed.rcvd.code in _REFUSED:
         return RefusedError(f"the gateway refused the connection: {closed.rcvd.reason}")
     return ClosedError(f"the gateway closed the connection: {closed}")
 

@@ -16,7 +16,7 @@ from one_liner.aio import Sample
 from one_liner.errors import OneLinerError, SourceFailedError
 from one_liner.gateway.access import Role, admitted, needs
 from one_liner.gateway.arrays import npy_bytes
-from one_liner.gateway.faults import fault_json
+from one_liner.gateway.faults import fault_message
 from one_liner.gateway.frames import binary_frame, media_type, picture, sample_head, sample_json
 from one_liner.gateway.gateway import Gateway, gateway_of
 from one_liner.gateway.json_values import JsonValueResponse, dumps, is_large
@@ -127,7 +127,7 @@ def _add_socket(router: APIRouter) -> None:
         try:
             rig, own_name = await _located(gateway, name)
         except OneLinerError as error:
-            await websocket.send_text(dumps({**fault_json(error), "type": "error"}).decode())
+            await websocket.send_text(dumps(fault_message(error)).decode())
             await websocket.close(1008, short_reason(str(error)))
             return
         binary = websocket.query_params.get("format") == "binary"
@@ -136,9 +136,7 @@ def _add_socket(router: APIRouter) -> None:
             async def forward() -> None:
                 async for item in samples:
                     if isinstance(item, SourceFailedError):
-                        outbox.put(
-                            dumps({**fault_json(item), "type": "error", "stream": name}).decode(), droppable=True
-                        )
+                        outbox.put(dumps(fault_message(item, stream=name)).decode(), droppable=True)
                         continue
                     large = is_large(item.data)
                     if large and samples.waiting:
