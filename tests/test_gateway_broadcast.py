@@ -43,6 +43,9 @@ class Source:
     def watch(self, name: str, most: int = 1, filled: asyncio.Event | None = None) -> Watch:
         return Watch(self.channel, most, filled)
 
+    async def check_stream(self, name: str) -> None:
+        """It is there."""
+
     async def configure_stream(self, name: str, storage_type: str, last_sample: bool) -> None:
         """Nothing to do."""
 

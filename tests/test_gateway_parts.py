@@ -137,6 +137,18 @@ def test_a_sample_that_is_an_error_is_a_message_of_that_type(gateway: GatewayPro
     assert message["detail"] == "ValueError: no light"
 
 
+def test_a_stream_that_is_not_there_is_said_and_the_others_come(gateway: GatewayProcess) -> None:
+    with connect(f"ws://127.0.0.1:{gateway.port}/ws/stream?stream=nothing&stream=power") as stream:
+        stream.send('{"action": "start"}')
+        came: dict[str, Any] = {}
+        while {"error", "data"} - set(came):
+            message = json.loads(stream.recv(PATIENCE_S))
+            came[message["type"]] = message
+    assert came["data"]["stream"] == "power"
+    assert came["error"]["stream"] == "nothing"
+    assert "there is no stream 'nothing'" in came["error"]["message"]
+
+
 class Answering:
     """Something that answers, and is no gateway."""
 

@@ -154,7 +154,18 @@ class Group:
             watches = {
                 name: await stack.enter_async_context(await self._watch(name, filled)) for name in self._wish.streams
             }
-            await self._follow(watches, filled)
+            async with asyncio.TaskGroup() as together:
+                for name in watches:
+                    together.create_task(self._say_if_missing(name), name=f"one_liner look for {name}")
+                await self._follow(watches, filled)
+
+    async def _say_if_missing(self, name: str) -> None:
+        """Tell those who wait for a stream that there is none of this name; it may come yet."""
+        try:
+            rig, own_name = await self._rigs.locate(name)
+            await rig.check_stream(own_name)
+        except OneLinerError as error:
+            self._send(dumps(fault_message(error, stream=name)).decode(), None)
 
     async def _watch(self, name: str, filled: asyncio.Event) -> Watch:
         while True:
