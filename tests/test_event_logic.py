@@ -183,6 +183,13 @@ def test_of_a_new_life_everything_is_ours() -> None:
     assert ledger.arrived(2, 0)
 
 
+def test_a_beginning_far_behind_what_came_live_is_lost_but_for_the_last() -> None:
+    ledger = EmergencyLedger()
+    ledger.arrived(1, MAX_MISSING + 5)
+    ledger.began(1, 0)
+    assert (ledger.missing, ledger.lost, ledger.wanted) == (MAX_MISSING, 5, 5)
+
+
 def test_what_cannot_be_asked_for_is_lost_at_once() -> None:
     ledger = EmergencyLedger()
     ledger.began(1, 0)

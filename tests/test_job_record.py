@@ -200,7 +200,10 @@ def test_what_is_known_survives_the_wire(state: JobState) -> None:
     assert "stage.scan" in str(info)
 
 
-@pytest.mark.parametrize("damage", [{"state": "dreaming"}, {"progress": None}, {"progress": {}}, {"id": 5}])
+@pytest.mark.parametrize(
+    "damage",
+    [{"state": "dreaming"}, {"progress": None}, {"progress": {}}, {"id": 5}, {"revision": None}, {"lines": "3"}],
+)
 def test_what_is_no_description_of_a_job(damage: dict[str, Any]) -> None:
     with pytest.raises(MalformedError):
         JobInfo.from_dict({**record().info().as_dict(), **damage})

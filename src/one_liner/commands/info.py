@@ -121,6 +121,8 @@ class JobInfo(Frozen):
             known["progress"] = Progress(progress["fraction"], str(progress["message"]), progress["data"])
             known["state"] = JobState(known["state"])
             known["id"] = route + known["id"]
+            if not all(type(known[name]) is int for name in ("revision", "lines")):
+                raise TypeError("they are compared, on a thread that all events need")
         except (TypeError, KeyError, ValueError):
             raise MalformedError("the description of a job cannot be read") from None
         return cls(**known)

@@ -47,7 +47,9 @@ class EmergencyLedger:
             self.origin, self._next, self._first = origin, next_number, next_number
         elif origin == self.origin and next_number < self._first:
             # One that came live has overtaken this answer; those in between are not here.
-            self._missing.update(range(next_number, self._first))
+            first = max(next_number, self._first - MAX_MISSING)
+            self.lost += first - next_number  # So many are in no history.
+            self._missing.update(range(first, self._first))
             self._first = next_number
 
     def arrived(self, origin: int, number: int) -> bool:
