@@ -612,7 +612,9 @@ def test_limits_on_rate_and_bodies(lab: SubprocessServer) -> None:
         chunked = [b"1" * 5000] * 4
         connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE_S)
         with connection:
-            connection.sendall(b"POST /instrument/laser/echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            connection.sendall(
+                b"POST /instrument/laser/echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            )
             for part in chunked:
                 connection.sendall(b"%x\r\n%s\r\n" % (len(part), part))
             connection.sendall(b"0\r\n\r\n")
