@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
 import json
@@ -21,8 +22,19 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from one_liner import RouterServer
-from one_liner.errors import NoServerError, NotCarriableError, PortInUseError, RefusedError
+from one_liner.errors import (
+    BadArgumentsError,
+    MalformedError,
+    NoServerError,
+    NotCarriableError,
+    PortInUseError,
+    RefusedError,
+)
 from one_liner.gateway import NumpyClient, Role, Settings, Token, create_app
+from one_liner.gateway.backends.continuity import MOST_ORIGINS
+from one_liner.gateway.backends.envelope import Envelope
+from one_liner.gateway.backends.exchange import Exchange
+from one_liner.gateway.backends.memory import MemoryCarrier
 from one_liner.gateway.frames import binary_frame, picture, read_binary_frame
 from one_liner.gateway.listening import listen
 from tests.conftest import poll_until
@@ -211,6 +223,34 @@ def test_arrays_without_a_buffer_of_their_own_come_back(value: Any) -> None:
 def test_what_is_no_picture_is_named(data: Any) -> None:
     with pytest.raises(NotCarriableError):
         picture(data, "jpg")
+
+
+# --- what brokers bring ----------------------------------------------------------------------------------------------
+
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+def test_what_is_nested_without_an_end_is_no_envelope_and_no_arguments() -> None:
+    with pytest.raises(MalformedError):
+        Envelope.from_bytes(b'{"origin": "a", "sequence": 1, "topic": "b"}\n' + DEEP)
+    pytest.importorskip("nats", reason="the bridge needs one_liner[gateway]")
+    from one_liner.gateway.bridge.bridge import _arguments
+
+    with pytest.raises(BadArgumentsError):
+        _arguments(DEEP)
+
+
+def test_gateways_that_have_come_and_gone_are_forgotten() -> None:
+    async def main() -> None:
+        exchange = Exchange(MemoryCarrier("room"))
+        for number in range(MOST_ORIGINS + 5):
+            exchange._receive(Envelope("stays", number))
+            exchange._receive(Envelope(f"gateway {number}", 1))
+        assert len(exchange._heard_at) == MOST_ORIGINS
+        assert "stays" in exchange._present()
+
+    asyncio.run(main())
 
 
 # --- the address -----------------------------------------------------------------------------------------------------

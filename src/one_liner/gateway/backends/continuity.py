@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-_MOST_ORIGINS = 1000
+MOST_ORIGINS = 1000
 
 
 class Continuity:
@@ -45,5 +45,5 @@ class Continuity:
     def _set(self, origin: str, sequence: int) -> None:
         self._reached[origin] = sequence
         self._reached.move_to_end(origin)
-        if len(self._reached) > _MOST_ORIGINS:
+        if len(self._reached) > MOST_ORIGINS:
             self._reached.popitem(last=False)

@@ -58,5 +58,5 @@ class Envelope:
                 raise TypeError("topic or notifier_id")
             json.loads(body)  # It goes to browsers as it is; rubbish would end their connections.
             return cls(origin, sequence, Event(topic, body.decode(), notifier_id))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise MalformedError(f"no envelope of a gateway: {error!r}") from None

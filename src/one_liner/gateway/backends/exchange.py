@@ -12,7 +12,7 @@ from typing import Final
 from one_liner.errors import BrokerLostError, MalformedError
 from one_liner.gateway.backends.backend import BackendStatistics
 from one_liner.gateway.backends.carrier import Carrier, Connection
-from one_liner.gateway.backends.continuity import Continuity
+from one_liner.gateway.backends.continuity import MOST_ORIGINS, Continuity
 from one_liner.gateway.backends.envelope import Envelope
 from one_liner.gateway.event import Event
 from one_liner.gateway.rpc.frames import new_id
@@ -196,7 +196,11 @@ class Exchange:
         raise BrokerLostError(f"{self._carrier.name} ended")
 
     def _receive(self, envelope: Envelope) -> None:
+        # The newest are behind: of gateways that come and go, the first ones are forgotten.
+        self._heard_at.pop(envelope.origin, None)
         self._heard_at[envelope.origin] = time.monotonic()
+        if len(self._heard_at) > MOST_ORIGINS:
+            del self._heard_at[next(iter(self._heard_at))]
         self._heard_more.set()
         lost_before = self._continuity.lost
         if envelope.event is None:

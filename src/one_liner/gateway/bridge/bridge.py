@@ -379,8 +379,8 @@ def _least_bytes(data: Any) -> int:
 def _arguments(data: bytes) -> tuple[list[Any], dict[str, Any]]:
     try:
         given = json.loads(data) if data else []
-    except ValueError:
-        raise BadArgumentsError("the arguments are no JSON") from None
+    except (ValueError, RecursionError):
+        raise BadArgumentsError("the arguments are no JSON, or nested without an end") from None
     if isinstance(given, dict):
         return [], given
     if isinstance(given, list):
