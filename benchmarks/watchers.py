@@ -1,7 +1,8 @@
 """Many WebSocket watchers of one gateway, beside some that never read: `python -m benchmarks.watchers --seconds 180`.
 
 Server, gateway and watchers are processes of their own. All subscribe to the topic of one stream; each watcher checks
-that the numbers have no gap. The memory of the gateway is read every few seconds; it has to be flat.
+that the numbers have no gap. The memory of the gateway is read every few seconds; it has to be flat. Those that never
+read are cut off by the gateway when they do not answer its pings, and come back once a minute.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from one_liner.server import RouterServer
 
 SUBSCRIBE = {"request": {"method": "subscribe", "arguments": {"topics": ["samples"]}, "call_id": "0" * 32}}
 _LEADING_S = 10
+_COME_BACK_S = 60
 
 
 def serve(frequency_hz: float, size: int, out: Connection) -> None:
@@ -42,7 +44,8 @@ def gateway(port: int, out: Connection) -> None:
     """A gateway, as the command makes it."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
     out.send((os.getpid(), listener.getsockname()[1]))
-    uvicorn.Server(uvicorn.Config(create_app(f"localhost:{port}"), log_level="warning")).run([listener])
+    config = uvicorn.Config(create_app(f"localhost:{port}"), log_level="warning", ws_per_message_deflate=False)
+    uvicorn.Server(config).run([listener])
 
 
 def stalled(port: int) -> socket.socket:
@@ -124,10 +127,16 @@ def main() -> None:
     crowd_line.recv()
     silent = [stalled(port) for _ in range(options.stalled)]
     gateway_process = psutil.Process(pid)
-    began = time.monotonic()
+    began = came = time.monotonic()
     before = 0
     while (passed := time.monotonic() - began) < options.seconds:
         time.sleep(_LEADING_S)
+        if time.monotonic() > came + _COME_BACK_S:
+            # Who does not answer pings is cut off; so they come back.
+            came = time.monotonic()
+            for one in silent:
+                one.close()
+            silent = [stalled(port) for _ in range(options.stalled)]
         crowd_line.send("how many?")
         got, missed, ended = crowd_line.recv()
         rss, cpu = gateway_process.memory_info().rss / 2**20, sum(gateway_process.cpu_times()[:2])
