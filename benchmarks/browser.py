@@ -98,7 +98,7 @@ def run_bare(rate_hz: float, port: int) -> None:
     async def tell_the_time(websocket: WebSocket) -> None:
         await websocket.accept()
         due = asyncio.get_running_loop().time()
-        with contextlib.suppress(WebSocketDisconnect):
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             for number in range(10**9):
                 await websocket.send_text(json.dumps({"timestamp": time.time(), "sequence": number, "value": 1.0}))
                 due += 1 / rate_hz

@@ -74,7 +74,7 @@ def run_bare(kind: str, rate_hz: float, port: int) -> None:
         await websocket.accept()
         loop = asyncio.get_running_loop()
         due = loop.time()
-        with contextlib.suppress(WebSocketDisconnect):
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             while True:
                 await websocket.send_bytes(content)
                 due = max(due + 1 / rate_hz, loop.time())
