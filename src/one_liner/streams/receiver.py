@@ -189,6 +189,7 @@ class Receiver:
             subscription.came_late(arrival, connections, offset)
         subscription.unsure_since = None
         subscription.synchronised.set()
+        self._ask_again(subscription)
 
     # --- connecting --------------------------------------------------------------------------------------------------
 
@@ -283,8 +284,12 @@ class Receiver:
             subscription.warned = True
             _log.warning("stream %s: the server has %s", subscription.name, remark)
         subscription.remark = remark
+        self._ask_again(subscription)
+
+    def _ask_again(self, subscription: Subscription) -> None:
+        """After a while, where the server has no such stream yet. Its answer and the marker come in either order."""
         pending = any(marker.subscription is subscription for marker in self._markers.values())
-        if remark is not None and not pending and self._by_topic.get(subscription.topic) is subscription:
+        if subscription.remark is not None and not pending and self._by_topic.get(subscription.topic) is subscription:
             self._make_sure(subscription, _UNKNOWN_RETRY_S)
 
     def _drop(self, topic: bytes) -> None:
