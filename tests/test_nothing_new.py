@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ import zmq
 
 from one_liner import RouterClient, RouterServer
 from one_liner.errors import NoDataError, StreamTimeoutError, UnknownStreamError
+from one_liner.streams import receiver as receiver_module
 from tests.conftest import poll_until
 
 HEARTBEAT_S = 0.3
@@ -62,6 +64,26 @@ def test_a_mistyped_name(protocol: str, caplog: pytest.LogCaptureFixture) -> Non
         records = [one for one in caplog.records if one.name == "one_liner.streams.receiver"]
         assert all(one.levelno == logging.WARNING for one in records)
         assert sum("stream cma" in one.getMessage() for one in records) == 1
+
+
+def test_a_server_is_asked_again_when_its_answer_came_before_its_marker(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[threading.Timer] = []
+    with serving() as server, client_of(server) as client:
+        mark = server._broadcast.mark
+
+        def mark_late(*arguments: Any) -> None:
+            held.append(threading.Timer(0.1, mark, arguments))
+            held[-1].start()
+
+        monkeypatch.setattr(server._broadcast, "mark", mark_late)
+        for pause in "_RETRY_S", "_RETRY_MAX_S":
+            monkeypatch.setattr(receiver_module, pause, 5.0)  # Not asked a second time for want of the first marker.
+        client.configure_stream("cam")
+        poll_until(lambda: "stream cam: the server has no stream" in caplog.text, timeout_s=20)
+        for timer in held:
+            timer.join()
 
 
 def test_a_stream_that_comes_later_is_found(caplog: pytest.LogCaptureFixture) -> None:
