@@ -20,28 +20,32 @@ HEAD = """
     import os, sys, threading, time
     from one_liner import RouterClient, RouterServer
 
-    def tell_when_inside(name):
-        # From another thread, once the main thread sits in that function and nothing moves any more.
+    def when_inside(name, looks, act):
+        # From another thread, once the main thread has been seen in that function so many times.
         def look():
             main, still = threading.main_thread().ident, 0
-            while still < 4:
+            while still < looks:
                 time.sleep(0.03)
                 frame, names = sys._current_frames()[main], []
                 while frame is not None:
                     names.append(frame.f_code.co_name)
                     frame = frame.f_back
                 still = still + 1 if name in names else 0
-            print("waiting", flush=True)
+            act()
         threading.Thread(target=look, daemon=True).start()
 
-    def interrupted(wait):
-        tell_when_inside(inside)
+    def interrupted(wait, looks=4, act=lambda: print("waiting", flush=True)):
+        when_inside(inside, looks, act)
         try:
             wait()
         except KeyboardInterrupt:
             print("interrupted", flush=True)
         else:
             print("not interrupted", flush=True)
+
+    def interrupted_by_itself(wait):
+        # Closing takes half a second, in which nobody else has to find the time to interrupt it.
+        interrupted(wait, looks=1, act=lambda: os.kill(os.getpid(), 2))
 
     inside, port, heartbeat_s = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 """
@@ -53,11 +57,20 @@ def end_by_ctrl_c(process: subprocess.Popen[str]) -> list[str]:
     try:
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=20)
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
+    return end_of(process)
+
+
+def end_of(process: subprocess.Popen[str]) -> list[str]:
+    """What it still prints until it ends, in good order."""
+    try:
+        out, _ = process.communicate(timeout=40)
     finally:
         process.kill()
         process.wait()
-        process.stdout.close()
     assert process.returncode == 0
     return out.splitlines()
 
@@ -157,30 +170,37 @@ def test_a_lease_that_is_waited_for(server: SubprocessServer) -> None:
 
 @pytest.mark.parametrize("block", [False, True], ids=["close", "run(block=True)"])
 def test_a_server_that_is_interrupted_while_it_closes_is_closed_all_the_same(block: bool) -> None:
-    """Something stuck in a driver, and in a stream, makes closing take its time; the second Ctrl-C is impatience."""
+    """A stream that is stuck in a driver makes closing take its time; the second Ctrl-C is impatience."""
     process = script(
         f"""
-        stuck = threading.Event()
-        server = RouterServer(rpc_port=0, broadcast_port=0, instances={{"stuck": stuck.wait}})
-        server.add_stream_from_callable("stuck", 10, stuck.wait)
+        begun, stuck = threading.Event(), threading.Event()
+        def stick():
+            begun.set()
+            stuck.wait()
+        def end():
+            begun.wait()
+            os.kill(os.getpid(), 2)
+        server = RouterServer(rpc_port=0, broadcast_port=0)
+        server.add_stream_from_callable("stuck", 10, stick)
         ports = dict(rpc_port=server.rpc_port, broadcast_port=server.broadcast_port)
         if {block}:
-            threading.Timer(0.3, os.kill, (os.getpid(), 2)).start()
-            interrupted(lambda: server.run(block=True))
+            threading.Thread(target=end).start()
+            interrupted_by_itself(lambda: server.run(block=True))
         else:
             server.run()
-            interrupted(server.close)
+            begun.wait()
+            interrupted_by_itself(server.close)
         with RouterServer(**ports, instances={{"f": lambda: "works"}}) as again:
             again.run()
             with RouterClient(**ports) as client:
                 print(client.call("f"))
         stuck.set()
         """,
-        "close",
+        "join",
         0,
         1.0,
     )
-    assert end_by_ctrl_c(process) == ["interrupted", "works"]
+    assert end_of(process) == ["interrupted", "works"]
 
 
 def test_a_client_that_is_interrupted_while_it_closes_is_closed_all_the_same(server: SubprocessServer) -> None:
@@ -197,14 +217,14 @@ def test_a_client_that_is_interrupted_while_it_closes_is_closed_all_the_same(ser
             client.on_sample("ticks", callback)
         while len(called) < 4:
             time.sleep(0.01)
-        interrupted(client.close)
+        interrupted_by_itself(client.close)
         stuck.set()
         print(client.state)
         while threading.active_count() > 1:
             time.sleep(0.01)
         """,
-        "close",
+        "join",
         server.rpc_port,
         1.0,
     )
-    assert end_by_ctrl_c(process) == ["interrupted", "closed"]
+    assert end_of(process) == ["interrupted", "closed"]

@@ -518,6 +518,7 @@ class Lab(RuleBasedStateMachine):
         assert self.client.state == "connected"
 
 
+@pytest.mark.timeout(300)
 def test_any_walk_is_the_one_that_the_model_takes() -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Lab,
