@@ -37,9 +37,6 @@ class Source:
     async def locate(self, name: str) -> tuple[Source, str]:
         return self, name
 
-    async def check_stream(self, name: str) -> None:
-        """There is no other."""
-
     def watch(self, name: str, most: int = 1, filled: asyncio.Event | None = None) -> Watch:
         return Watch(self.channel, most, filled)
 

@@ -187,9 +187,6 @@ class Receiver:
         self._drop(topic)
         if arrival[0][1] != Kind.MARKER:
             subscription.came_late(arrival, connections, offset)
-        if subscription.remark is not None:
-            # What the server had said may have come before this did, or not yet: we ask again in either case.
-            self._make_sure(subscription, _UNKNOWN_RETRY_S)
         subscription.unsure_since = None
         subscription.synchronised.set()
         self._ask_again(subscription)
