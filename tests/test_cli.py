@@ -610,6 +610,8 @@ def test_values_for_machines() -> None:
 
     import numpy as np
 
+    from one_liner.wire.types import EnumValue
+
     class Colour(enum.Enum):
         RED = 1
 
@@ -626,6 +628,7 @@ def test_values_for_machines() -> None:
         "set": {3},
         "time": datetime.datetime(2024, 1, 2),
         "enum": Colour.RED,
+        "unknown enum": EnumValue("rig.Colour", "RED", 1),
         "point": Point(1.0),
         5: (True, None),
     }
@@ -638,6 +641,7 @@ def test_values_for_machines() -> None:
         "set": [3],
         "time": "2024-01-02T00:00:00",
         "enum": 1,
+        "unknown enum": 1,
         "point": {"x": 1},
         "5": [True, None],
     }

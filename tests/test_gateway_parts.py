@@ -45,6 +45,7 @@ from one_liner.gateway.json_values import dumps
 from one_liner.gateway.rate_limit import Rates
 from one_liner.gateway.settings import Server, servers_of
 from one_liner.testing import SubprocessServer
+from one_liner.wire.types import EnumValue
 from tests.gateway_process import GatewayProcess, make_lab_that_talks
 from tests.web import PATIENCE_S, serving
 
@@ -371,6 +372,8 @@ class Point:
         ("\ud800", r'"\ud800"'),
         (Mode.FAST, '"fast"'),
         ({"mode": Mode.FAST}, '{"mode":"fast"}'),
+        ({"mode": EnumValue("rig.Mode", "FAST", "fast")}, '{"mode":"fast"}'),
+        (EnumValue("rig.Mode", "FAST", None), '"FAST"'),
         (Point(float("inf"), {1: b"\0"}), '{"x":null,"hidden":{"1":"AA=="}}'),
         (1 + 2j, "[1.0,2.0]"),
         (np.float32(0.5), "0.5"),

@@ -14,6 +14,8 @@ from typing import Any
 
 from rich.pretty import pretty_repr
 
+from one_liner.wire.types import EnumValue
+
 _PYTHON_WORDS = {"True": True, "False": False, "None": None}
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _SHOWN_ITEMS = 20
@@ -183,6 +185,8 @@ def _plain_object(value: Any) -> Any:
         return _plain(value.tolist())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, EnumValue):
+        return _plain(value.name if value.value is None else value.value)
     if hasattr(value, "model_dump"):
         return _plain(value.model_dump())
     return repr(value)

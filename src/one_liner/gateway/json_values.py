@@ -21,6 +21,8 @@ import numpy as np
 import orjson
 from starlette.responses import JSONResponse
 
+from one_liner.wire.types import EnumValue
+
 _DEEPEST = 200
 _LARGE_BYTES = 65_536
 # orjson has its own form for these; ours is `to_plain`.
@@ -142,6 +144,8 @@ def _plain_object(value: Any, depth: int) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         return {field.name: to_plain(getattr(value, field.name), depth + 1) for field in fields}
+    if isinstance(value, EnumValue):
+        return to_plain(value.name if value.value is None else value.value, depth + 1)
     if hasattr(value, "model_dump"):
         return to_plain(value.model_dump(), depth + 1)
     return repr(value)

@@ -9,6 +9,7 @@ from nicegui import Client, ui
 
 from one_liner.errors import OneLinerError
 from one_liner.gateway.access import Role
+from one_liner.gateway.faults import said_by
 from one_liner.gateway.gateway import Gateway
 from one_liner.gateway.rigs import Rig
 from one_liner.gateway.ui.polls import Poll, Polls
@@ -81,5 +82,5 @@ class Visit:
 
 def reason_of(error: OneLinerError) -> str:
     """An error in one line: what was raised over there, and what it says."""
-    name = getattr(error, "type_name", type(error).__name__)
-    return f"{name}: {str(error).partition(chr(10))[0]}"
+    kind, message = said_by(error)
+    return f"{kind}: {message.partition(chr(10))[0]}"
