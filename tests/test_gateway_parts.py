@@ -28,7 +28,7 @@ from fastapi import FastAPI
 from websockets.sync.client import connect
 
 from one_liner import RouterServer
-from one_liner.errors import CallError, ConfigurationError, NoServerError, OneLinerError, RefusedError
+from one_liner.errors import ConfigurationError, NoServerError, OneLinerError, RefusedError
 from one_liner.gateway import (
     Gateway,
     NumpyClient,
@@ -180,7 +180,7 @@ class Answering:
         (b"220 mail.example ESMTP\r\n\r\n", NoServerError),
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", NoServerError),
         (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", RefusedError),
-        (b"HTTP/1.1 418 Teapot\r\nContent-Length: 0\r\n\r\n", CallError),
+        (b"HTTP/1.1 418 Teapot\r\nContent-Length: 0\r\n\r\n", NoServerError),
     ],
 )
 def test_what_is_no_gateway_is_an_error_of_ours(answer: bytes, kind: type[OneLinerError]) -> None:

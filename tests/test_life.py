@@ -515,6 +515,7 @@ CLIENTS_FACE: dict[str, Callable[[RouterClient], Any]] = {
     "disable_stream": lambda client: client.disable_stream("ok"),
     "enable_stream": lambda client: client.enable_stream("ok"),
     "get": lambda client: client.get("device", "ok"),
+    "get_samples": lambda client: client.get_samples("manual", block=True),
     "get_stream": lambda client: client.get_stream("manual", block=True),
     "get_stream_configurations": lambda client: client.get_stream_configurations(),
     "events": lambda client: client.events(),

@@ -149,33 +149,27 @@ class Group:
         if not self._wish.streams:
             await self._show_sine()
             return
-        filled = asyncio.Event()
-        async with contextlib.AsyncExitStack() as stack:
-            watches = {
-                name: await stack.enter_async_context(await self._watch(name, filled)) for name in self._wish.streams
-            }
-            async with asyncio.TaskGroup() as together:
-                for name in watches:
-                    together.create_task(self._say_if_missing(name), name=f"one_liner look for {name}")
-                await self._follow(watches, filled)
+        filled, watches = asyncio.Event(), dict[str, Watch]()
+        async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as together:
+            for name in self._wish.streams:
+                finding = self._find(name, watches, stack, filled)
+                together.create_task(finding, name=f"one_liner look for {name}")
+            await self._follow(watches, filled)
 
-    async def _say_if_missing(self, name: str) -> None:
-        """Tell those who wait for a stream that there is none of this name; it may come yet."""
-        try:
-            rig, own_name = await self._rigs.locate(name)
-            await rig.check_stream(own_name)
-        except OneLinerError as error:
-            self._send(dumps(fault_message(error, stream=name)).decode(), None)
-
-    async def _watch(self, name: str, filled: asyncio.Event) -> Watch:
+    async def _find(
+        self, name: str, watches: dict[str, Watch], stack: contextlib.AsyncExitStack, filled: asyncio.Event
+    ) -> None:
+        """Watch a stream as soon as there is one of this name; until then, tell those who wait why there is none."""
         while True:
             try:
                 rig, own_name = await self._rigs.locate(name)
                 await rig.check_stream(own_name)
-                return rig.watch(own_name, filled=filled)
             except OneLinerError as error:
                 self._send(dumps(fault_message(error, stream=name)).decode(), None)
                 await asyncio.sleep(1.0)
+            else:
+                watches[name] = await stack.enter_async_context(rig.watch(own_name, filled=filled))
+                return
 
     async def _show_sine(self) -> None:
         """Send it at a fixed rate; where sending takes longer, ticks are left out."""
@@ -195,7 +189,7 @@ class Group:
         while True:
             await filled.wait()
             filled.clear()
-            for name, watch in watches.items():
+            for name, watch in tuple(watches.items()):
                 item = watch.newest()
                 if item is not None:
                     await self._send_item(name, item)
