@@ -61,6 +61,14 @@ class Methods(RpcMethods):
     async def boom(self) -> None:
         raise ValueError("not today")
 
+    async def awaits_what_was_cancelled(self) -> None:
+        inner = asyncio.create_task(asyncio.sleep(1000))
+        inner.cancel()
+        await inner
+
+    def leaves(self) -> None:
+        raise SystemExit(3)
+
     async def unspeakable(self) -> str:
         raise ValueError(object())
 
@@ -147,6 +155,8 @@ def test_results_and_the_names_of_their_types(method: str, arguments: Any, resul
     [
         ("boom", None, "ValueError", "remote"),
         ("unspeakable", None, "ValueError", "remote"),
+        ("awaits_what_was_cancelled", None, "CancelledError", "remote"),
+        ("leaves", None, "SystemExit", "remote"),
         ("nothing", None, "UnknownAttributeError", "unknown_attribute"),
         ("secret_runs", None, "UnknownAttributeError", "unknown_attribute"),
         ("channel", None, "UnknownAttributeError", "unknown_attribute"),

@@ -206,7 +206,10 @@ class RpcChannel:
             await self._ready.wait()
         try:
             text = await self._run(request)
-        except Exception as error:
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            # A method may await something that was cancelled; that its own call was is known from the channel.
+            if isinstance(error, asyncio.CancelledError) and self.closed:
+                raise
             if not isinstance(error, OneLinerError):
                 _log.info("channel %s: %s raised", self.id, request.method, exc_info=True)
             text = error_text(error, request.call_id)
