@@ -325,24 +325,25 @@ class RouterServer(Closing):
         """
         if os.getpid() != self._pid:
             return  # The sockets belong to the parent process.
-        with self._lock:
-            first = not self._closed
-            if first:
-                self._closed, self._closer = True, current_thread()
-            hops = self._cascade.all()
-        if not first:
-            if self._closer is not current_thread():
-                self._stopped.wait(_CLOSE_TIMEOUT_S)
-            return
+        first = False
         try:
-            self._stop(hops)
+            with self._lock:
+                first = not self._closed
+                if first:
+                    self._closed, self._closer = True, current_thread()
+            if first:
+                self._stop()
+            elif self._closer is not current_thread():
+                self._stopped.wait(_CLOSE_TIMEOUT_S)
         except BaseException:
-            self._stop(hops)  # Ctrl-C came in between: nothing may stay open all the same.
+            if first:
+                self._stop()  # Ctrl-C came in between: nothing may stay open all the same.
             raise
         finally:
-            self._stopped.set()
+            if first:
+                self._stopped.set()
 
-    def _stop(self, hops: list[Hop]) -> None:
+    def _stop(self) -> None:
         """Close everything. May be interrupted, and done again."""
         self._desk.close(_CLOSE_JOBS_S)
         self._emitter.close()
@@ -351,7 +352,7 @@ class RouterServer(Closing):
         self._broadcast.retire()
         self._warden.close()
         self._rpc.close()
-        for hop in hops:
+        for hop in self._cascade.all():
             hop.close()
         self._broadcast.close()
         self._fanout.close()
