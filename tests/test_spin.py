@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from one_liner.rpc.spin import Spin, can_look_out, offer_core
 
 
@@ -64,4 +66,13 @@ def test_where_it_cannot_pay_it_is_never_done() -> None:
 
 def test_the_core_is_offered_and_nobody_need_take_it() -> None:
     offer_core()
-    assert can_look_out() or os.cpu_count() == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="where a process may run can be told on Linux only")
+def test_on_a_single_core_nobody_looks_out() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert not can_look_out()
+    finally:
+        os.sched_setaffinity(0, allowed)

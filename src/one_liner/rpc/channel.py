@@ -15,7 +15,7 @@ import zmq
 from one_liner.clock import SYSTEM_CLOCK
 from one_liner.errors import CallTimeoutError, OneLinerError, ServerLostError, ServerRestartedError
 from one_liner.rpc.link import HEARTBEATS_TO_LOSS, Link
-from one_liner.rpc.spin import SPIN_S, Spin, can_look_out, offer_core
+from one_liner.rpc.spin import AWAY_S, SPIN_S, Spin, can_look_out, offer_core
 from one_liner.transport.sockets import Context, Socket, open_socket, receive, send_frames
 from one_liner.wire.messages import Kind, Reply, Request, asked_of
 
@@ -115,7 +115,7 @@ class Channel:
         looked_out = self._spin.pays()
         asked = SYSTEM_CLOCK.now()
         if looked_out:
-            self._look_out(asked + SPIN_S)
+            self._look_out(asked)
         while True:
             try:
                 reply = Reply.decode(*receive(socket))
@@ -140,13 +140,15 @@ class Channel:
                 return reply
             self._drop(reply)
 
-    def _look_out(self, until: float) -> None:
+    def _look_out(self, began: float) -> None:
         """Wait for a moment without going to sleep."""
-        socket = self._socket
+        socket, looked = self._socket, began
         while not int(socket.getsockopt(zmq.EVENTS)) & _READABLE:
-            if SYSTEM_CLOCK.now() > until:
+            now = SYSTEM_CLOCK.now()
+            if now - began > SPIN_S or now - looked > AWAY_S:
                 self._spin.missed()
                 return
+            looked = now
             offer_core()
         self._spin.won()
 
