@@ -146,7 +146,7 @@ CONTAINERS: list[Any] = [
 
 def _name(value):
     """Of a test; the same in every process, because workers compare them."""
-    return f"a set of {len(value)}" if isinstance(value, set) else repr(value).partition(" at 0x")[0][:40]
+    return f"a set of {len(value)}" if isinstance(value, (set, frozenset)) else repr(value).partition(" at 0x")[0][:40]
 
 
 @pytest.mark.parametrize("value", SCALARS, ids=_name)
