@@ -24,6 +24,7 @@ def overview_router() -> APIRouter:
     @router.get("/")
     async def root(request: Request) -> Response:
         """What this is, and where to go on."""
+        gateway = gateway_of(request)
         return JsonValueResponse(
             {
                 "message": "one_liner gateway",
@@ -38,9 +39,13 @@ def overview_router() -> APIRouter:
                     "/arrays",
                     "/control/start",
                     "/control/stop",
+                    "/publish",
                     "/ws/stream",
+                    "/ws",
+                    "/pubsub",
+                    *(["/ui"] if gateway.settings.ui else []),
                 ],
-                "servers": [rig.name or str(rig.address) for rig in gateway_of(request).rigs.all()],
+                "servers": [rig.name or str(rig.address) for rig in gateway.rigs.all()],
             }
         )
 
