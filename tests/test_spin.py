@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from one_liner.rpc import channel as channel_module
+from one_liner.rpc.channel import Channel
 from one_liner.rpc.spin import Spin, can_look_out, offer_core
 
 
@@ -76,3 +80,30 @@ def test_on_a_single_core_nobody_looks_out() -> None:
         assert not can_look_out()
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+class Still:
+    """A socket at which nothing comes."""
+
+    def getsockopt(self, _: int) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("step_s", "looks_in_between"), [(10e-6, 26), (40e-6, 7), (60e-6, 1)], ids=["alone", "disturbed", "kept away"]
+)
+def test_who_is_kept_from_the_core_looks_out_no_longer(
+    monkeypatch: pytest.MonkeyPatch, step_s: float, looks_in_between: int
+) -> None:
+    came = [0]
+
+    def now() -> float:
+        came[0] += 1
+        return came[0] * step_s
+
+    monkeypatch.setattr(channel_module, "SYSTEM_CLOCK", SimpleNamespace(now=now))
+    channel = Channel.__new__(Channel)
+    channel._socket, channel._spin = cast(Any, Still()), Spin()
+    channel._look_out(0.0)
+    assert came[0] == looks_in_between
+    assert not channel._spin.pays(), "a miss, after which it sleeps at once"
