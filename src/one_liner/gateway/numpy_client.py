@@ -8,8 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event, Thread, current_thread
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 from weakref import WeakSet
 
@@ -18,6 +17,7 @@ import numpy as np
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
+from one_liner.closing import Closing
 from one_liner.errors import (
     BadArgumentsError,
     CallError,
@@ -48,7 +48,7 @@ _REFUSED = (1008, 1013)
 """The codes of a WebSocket that was accepted and closed."""
 
 
-class NumpyClient:
+class NumpyClient(Closing):
     """Arrays, and a stream of them, over HTTP. May be used from several threads at once.
 
     Args:
@@ -75,14 +75,6 @@ class NumpyClient:
         for stream in tuple(self._streams):
             stream.close()
         self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def health(self) -> dict[str, Any]:
         """How the gateway is: `status`, `streaming`, `connections`, `arrays_stored`, `servers`, …
@@ -193,7 +185,7 @@ class NumpyClient:
         raise _ERRORS.get(answer.status_code, CallError)(f"{message} (HTTP {answer.status_code})")
 
 
-class StreamConnection:
+class StreamConnection(Closing):
     """A connection to `/ws/stream`, read by a thread of its own. Made by `NumpyClient.connect_streaming`.
 
     Attributes:
@@ -240,14 +232,6 @@ class StreamConnection:
         self._socket.close()
         if self._thread is not current_thread():
             self._thread.join(5.0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _run(self) -> None:
         try:
