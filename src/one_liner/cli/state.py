@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -20,8 +19,6 @@ from one_liner.cli.connection import (
 from one_liner.cli.listing import show
 from one_liner.cli.values import to_json
 
-_OUR_QUESTION = "server.running_calls"
-
 
 def running(
     server: ServerOption = DEFAULT_SERVER,
@@ -32,7 +29,7 @@ def running(
 ) -> None:
     """What the server is doing now, for whom, and since when."""
     with connect(server, timeout, keys, server_key) as client:
-        calls = _without_ours(client.running_calls())
+        calls = client.running_calls()
     if json:
         print(to_json(calls, indent=2))
     elif calls:
@@ -58,12 +55,6 @@ def leases(
         show(_times_table("object", rows))
     else:
         print("nobody has exclusive control of anything")
-
-
-def _without_ours(calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The calls less the one that asked for them: the last one of its kind."""
-    ours = min((one for one in calls if one["where"] == _OUR_QUESTION), key=lambda one: one["for_s"], default=None)
-    return [one for one in calls if one is not ours]
 
 
 def _times_table(what: str, rows: Iterable[tuple[str, str, float]]) -> Table:
