@@ -1,8 +1,9 @@
-"""`python -m fuzz --seconds 120`: all targets, or one, for as long as one likes.
+"""`python -m fuzz --seconds 120`: all targets, or one, for as long as one likes; or `--inputs 50000 --seed 1`.
 
 Begins with the kept corpus and what earlier runs added to it (in `.fuzz`, which git ignores). An input that fails is
 written into the kept corpus, where `tests/test_fuzz_corpus.py` gives it to its target on every Python, until it passes;
-the exit code is 1 then.
+the exit code is 1 then. With a number of inputs and a seed, two runs of the same code from the same corpus give the
+same inputs, so that what a check says of a change is about that change.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -51,15 +53,16 @@ class Outcome:
     failed: bool = False
 
 
-def fuzz(target: str, seconds: float) -> Outcome:
-    """Give one target inputs for so many seconds."""
+def fuzz(target: str, limit: str, seed: int) -> Outcome:
+    """Give one target inputs until a limit, in the words of libFuzzer; seed 0 is another one each time."""
     work = WORK / target
     grown, found = work / "corpus", work / "found"
     shutil.rmtree(found, ignore_errors=True)
     for folder in (grown, found):
         folder.mkdir(parents=True, exist_ok=True)
     flags = [
-        f"-max_total_time={max(1, round(seconds))}",
+        limit,
+        f"-seed={seed}",
         f"-max_len={LONGEST_BYTES}",
         f"-timeout={ONE_INPUT_S}",
         f"-report_slow_units={ONE_INPUT_S}",
@@ -74,6 +77,7 @@ def fuzz(target: str, seconds: float) -> Outcome:
         ended = subprocess.run(
             [sys.executable, "-m", "fuzz.engine", target, *flags],
             cwd=WORK.parent,
+            env={**os.environ, "PYTHONHASHSEED": str(seed) if seed else "random"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -98,7 +102,10 @@ def _kept(target: str, found: Path) -> Iterator[Path]:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=(__doc__ or "").partition("\n\n")[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="for all targets together")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--seconds", type=float, default=60.0, help="for all targets together")
+    length.add_argument("--inputs", type=int, help="for each target")
+    parser.add_argument("--seed", type=int, default=0, help="0, the default, for another one each time")
     parser.add_argument("--target", choices=list(TARGETS), action="append", help="only this one; may be said again")
     arguments = parser.parse_args()
     if importlib.util.find_spec("atheris") is None:
@@ -107,10 +114,12 @@ def main() -> int:
             "only; elsewhere tests/test_fuzz_corpus.py gives the kept corpus to all targets."
         )
     targets = arguments.target or list(TARGETS)
+    seconds = max(1, round(arguments.seconds / len(targets)))
+    limit = f"-max_total_time={seconds}" if arguments.inputs is None else f"-runs={arguments.inputs}"
     print(f"{'target':<10}{'inputs':>12}{'branches':>12}{'kept':>8}   findings", flush=True)
     outcomes = []
     for target in targets:
-        outcome = fuzz(target, arguments.seconds / len(targets))
+        outcome = fuzz(target, limit, arguments.seed)
         outcomes.append(outcome)
         told = ", ".join(str(path.relative_to(WORK.parent)) for path in outcome.findings) or "none"
         print(f"{target:<10}{outcome.runs:>12}{outcome.branches:>12}{outcome.inputs:>8}   {told}", flush=True)

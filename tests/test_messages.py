@@ -95,7 +95,7 @@ def decode_sample(frames: list[Any]) -> SampleMessage:
 
 
 @pytest.mark.parametrize("kind", list(Kind), ids=lambda kind: kind.name)
-@pytest.mark.parametrize("body", [b"\xc0", b"x" * 1000, LARGE], ids=["small", "medium", "large"])
+@pytest.mark.parametrize("body", [b"", b"\xc0", b"x" * 1000, LARGE], ids=["empty", "small", "medium", "large"])
 @pytest.mark.parametrize("extra", [(), (b"one",), (b"one", LARGE, b"")], ids=len)
 def test_every_kind_of_message_round_trips(kind: Kind, body: bytes, extra: tuple[bytes, ...]) -> None:
     if kind is Kind.VERSION:

@@ -38,7 +38,6 @@ from one_liner.wire.messages import (
     sample_fields,
 )
 
-_LARGE_BYTES = 64 * 1024
 _SHOWN_BYTES = 128
 _log = logging.getLogger("one_liner.streams.relay")
 
@@ -161,13 +160,9 @@ class StreamRelay:
 
     def _wrapped(self, head: bytes, buffers: list[Buffer], now: float) -> SampleMessage:
         """A stranger's message as a sample: its frames without the topic, or its only frame."""
-        frames: list[Buffer] = buffers or [head]
-        encoding, body = Encoding.FRAMES, b""
-        if len(frames) == 1:
-            encoding = Encoding.RAW
-            if len(frames[0]) < _LARGE_BYTES:
-                body, frames = bytes(frames[0]), []
-        return SampleMessage(Kind.SAMPLE, 0, self._origin, encoding, Stamp(now), self._clock.wall(), body, frames)
+        body, *further = buffers or [head]
+        encoding = Encoding.FRAMES if further else Encoding.RAW
+        return SampleMessage(Kind.SAMPLE, 0, self._origin, encoding, Stamp(now), self._clock.wall(), body, further)
 
 
 class RouterRelay:

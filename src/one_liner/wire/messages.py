@@ -430,8 +430,8 @@ def topic_of(stream_name: str) -> bytes:
 
 
 def _split(body: Buffer, buffers: Sequence[Buffer]) -> tuple[Buffer, Sequence[Buffer]]:
-    """Move a large body out of the first frame."""
-    if len(body) >= OUT_OF_BAND_BYTES:
+    """Move a large body out of the first frame; and an empty one, or the next would be taken for it."""
+    if len(body) >= OUT_OF_BAND_BYTES or (buffers and not body):
         body, buffers = b"", (body, *buffers)
     if len(buffers) > 0xFFFF:
         raise LimitError(f"{len(buffers)} large buffers in one message are more than 65535")
