@@ -7,10 +7,13 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread, current_thread, main_thread
 
 import pytest
 
+from one_liner import RouterServer
 from one_liner.testing import SubprocessServer
 from tests.instrument import Traces
 
@@ -228,3 +231,27 @@ def test_a_client_that_is_interrupted_while_it_closes_is_closed_all_the_same(ser
         1.0,
     )
     assert end_of(process) == ["interrupted", "closed"]
+
+
+@pytest.mark.parametrize("nth", range(1, 6))
+def test_a_start_that_is_interrupted_is_whole_or_not_at_all(nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in a moment in which the main thread has just started another one."""
+    start, started = Thread.start, 0
+
+    def interrupted_start(thread: Thread) -> None:
+        nonlocal started
+        start(thread)
+        if current_thread() is main_thread():
+            started += 1
+            if started == nth:
+                raise KeyboardInterrupt
+
+    server = RouterServer(rpc_port=0, broadcast_port=0)
+    server.add_stream_from_callable("ticks", 100, lambda: 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Thread, "start", interrupted_start)
+        with suppress(KeyboardInterrupt):
+            server.run()
+    server.close()
+    with RouterServer(rpc_port=server.rpc_port, broadcast_port=server.broadcast_port) as again:
+        again.run()

@@ -60,6 +60,7 @@ from one_liner.transport.endpoints import Endpoint
 from one_liner.transport.fanout import Fanout, Publisher
 from one_liner.transport.security import ClientCurve
 from one_liner.transport.sockets import Context, closing_on_error, default_context
+from one_liner.uninterrupted import uninterrupted
 from one_liner.version import __version__
 from one_liner.wire.codec import Codec
 from one_liner.wire.messages import (
@@ -294,6 +295,18 @@ class RouterServer(Closing):
 
     def _start(self) -> None:
         self._check_process()
+        uninterrupted(self._start_all)
+        _log.info("%s serves calls at %s and streams at %s", self.name, self.rpc_endpoint, self.broadcast_endpoint)
+        if self._guard is not None and not self._guard.clients:
+            _log.warning("%s lets nobody in: no client is allowed yet", self.name)
+        if self._guard is None and not self._rpc.endpoint.is_local:
+            _log.warning(
+                "%s can be reached, and controlled, by every machine on its network; "
+                "how to let in only those with a key: docs/how-to/keys.md",
+                self.rpc_endpoint,
+            )
+
+    def _start_all(self) -> None:
         with self._lock:
             self._check_open()
             if self._running:
@@ -306,15 +319,6 @@ class RouterServer(Closing):
             self._bookkeeper.run()
             self._tickers.run()
             self._rpc.run()  # Last: whoever is answered finds everything running.
-        _log.info("%s serves calls at %s and streams at %s", self.name, self.rpc_endpoint, self.broadcast_endpoint)
-        if self._guard is not None and not self._guard.clients:
-            _log.warning("%s lets nobody in: no client is allowed yet", self.name)
-        if self._guard is None and not self._rpc.endpoint.is_local:
-            _log.warning(
-                "%s can be reached, and controlled, by every machine on its network; "
-                "how to let in only those with a key: docs/how-to/keys.md",
-                self.rpc_endpoint,
-            )
 
     def close(self) -> None:
         """Stop everything and give the ports back.
