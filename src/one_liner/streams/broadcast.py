@@ -135,8 +135,9 @@ class Broadcast:
     def get_stream_fn(self, name: str, set_timestamp: bool, serializer: Any) -> Callable[..., bool]:
         """A function that broadcasts what it is given."""
         written = serializer_of(serializer, self._codec, allow_pickle=self._allow_pickle)
-        stream = self._find_or_add(
-            Stream(name, StreamKind.MANUAL, written, self._codec, self._origin, source_text="the application")
+        stream = self._add(
+            Stream(name, StreamKind.MANUAL, written, self._codec, self._origin, source_text="the application"),
+            unless_alike=True,
         )
         clock, send, pid = self._clock, self._push.send, self._pid
 
@@ -210,7 +211,11 @@ class Broadcast:
     def remove_stream(self, name: str) -> None:
         """Remove a stream. When this returns, nothing of it is published any more."""
         self._check_not_own(name)
-        self._dismiss(self._registry.remove(name))
+        with self._lock:
+            stream = self._registry.get(name)
+            self._silence(stream)
+            self._registry.remove(name)
+        self._dismiss(stream)
 
     def configurations(self, trail: tuple[int, ...]) -> StreamConfigurations:
         """What can be said of every stream, of those behind routers too.
@@ -300,19 +305,24 @@ class Broadcast:
             )
         )
 
-    def _add(self, stream: Stream) -> None:
+    def _add(self, stream: Stream, *, unless_alike: bool = False) -> Stream:
+        """Add a stream, in place of any other of its name. Returns it, or the one that is alike and stays."""
         with self._lock:
             self._check_addable(stream)
-            replaced = self._registry.add(stream)
-        self._dismiss(replaced)
+            present = self._registry.find(stream.name)
+            if present is not None:
+                if unless_alike and present.is_like(stream):
+                    return present
+                self._silence(present)
+            self._registry.add(stream)
+        self._dismiss(present)
+        return stream
 
-    def _find_or_add(self, stream: Stream) -> Stream:
-        with self._lock:
-            self._check_addable(stream)
-            used, replaced = self._registry.find_or_add(stream)
-        if used is stream:
-            self._dismiss(replaced)
-        return used
+    def _silence(self, stream: Stream) -> None:
+        """Have a stream publish nothing any more, and what it has published be ahead of all that comes."""
+        stream.retire()
+        if stream.way is not None:
+            self._fanout.settle(stream.way)
 
     def _check_addable(self, stream: Stream) -> None:
         self._check_open()

@@ -198,6 +198,16 @@ class Stream:
             self._removed = True
             return self._sequence
 
+    def is_like(self, other: Stream) -> bool:
+        """Whether another one would be of the same kind, and written alike."""
+        return self.kind is other.kind and self.serializer == other.serializer
+
+    @property
+    def way(self) -> Send | None:
+        """How its last sample was sent; None when there was none yet."""
+        with self._lock:
+            return self._last and self._last[0]
+
     def account(self) -> dict[str, Any]:
         """What became of its samples so far: all counters of one instant."""
         with self._lock:
@@ -276,18 +286,6 @@ class StreamRegistry:
         """Add a stream; one of the same name is replaced and publishes nothing any more. Returns that one."""
         with self._lock:
             return self._replace(stream)
-
-    def find_or_add(self, stream: Stream) -> tuple[Stream, Stream | None]:
-        """The stream of this name, if it is of the same kind and written alike; else `stream`, in place of any other.
-
-        Returns:
-            The one to use, and the one that it replaced.
-        """
-        with self._lock:
-            present = self._streams.get(stream.name)
-            if present is not None and present.kind is stream.kind and present.serializer == stream.serializer:
-                return present, None
-            return stream, self._replace(stream)
 
     def remove(self, name: str) -> Stream:
         """Remove a stream; when this returns it publishes nothing any more.

@@ -5,6 +5,9 @@ they say to the XPUB that is bound to the broadcast address, in C and without th
 
     Publisher (one per ticker, relay, application) ---inproc---> XSUB >>> proxy >>> XPUB ===> subscribers
 
+The XSUB takes from its publishers in turn: what two of them send keeps its order only where the second waits until the
+first one's messages have passed (`Fanout.settle`).
+
 What waits for a subscriber that does not read is bounded in bytes. libzmq bounds it in messages only, and a bound that
 is changed while a connection stands can silence it for ever. So every message counts for `MAX_WAITING_BYTES` divided by
 `MAX_WAITING_MESSAGES`, and a larger sample is followed by as much *ballast*, empty messages under the same topic, as it
@@ -16,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from collections.abc import Callable
 from threading import Lock, Thread
 from typing import Final
 
@@ -43,6 +47,8 @@ MAX_WAITING_MESSAGES: Final = 1_000
 _UNIT_BYTES: Final = MAX_WAITING_BYTES // MAX_WAITING_MESSAGES
 _EVERYBODY: Final = b"\0everybody"  # subscribed to at all times: who hears of it has heard of all other subscribers
 _INTRODUCTION_MS: Final = 1000
+_ECHO_MS: Final = 20
+_MOST_ECHOES: Final = 50
 _SUBSCRIPTION_BYTES: Final = 1024  # What ZeroMQ adds to a topic, and what its handshakes need.
 _log = logging.getLogger("one_liner.transport.fanout")
 
@@ -80,6 +86,8 @@ class Fanout:
         self._lock = Lock()
         self._thread: Thread | None = None
         self._closed = False
+        self._settling = Lock()
+        self._settled = 0
         name = os.urandom(6).hex()
         self._inside = f"inproc://one_liner-fanout-{name}"
         xpub = open_socket(
@@ -91,8 +99,15 @@ class Fanout:
             ipv6=endpoint.is_ipv6,
             curve=curve,
         )
-        self._outer = BoundSocket(xpub, endpoint)
         with closing_on_error(xpub):
+            echo = f"inproc://one_liner-fanout-echo-{name}"
+            xpub.bind(echo)
+            self._echo = open_socket(context, zmq.SUB)
+        with closing_on_error(xpub, self._echo):
+            self._echo.connect(echo)
+            self._echo.subscribe(_EVERYBODY)
+            xpub.recv()  # It knows that now, and nobody else could have come.
+            self._outer = BoundSocket(xpub, endpoint)
             self._inner = open_socket(context, zmq.XSUB, queued=MAX_WAITING_MESSAGES)
             self._inner.bind(self._inside)
             self._inner.send(b"\x01" + _EVERYBODY)
@@ -131,6 +146,24 @@ class Fanout:
             publisher.introduce()
         return publisher
 
+    def settle(self, send: Callable[[list[Buffer]], bool]) -> None:
+        """Wait until what a publisher has sent so far has passed, so that what another one sends cannot overtake it.
+
+        That takes some 100 µs. It is bounded by a second, after which the order is left to chance, and to the ledger.
+
+        Args:
+            send: of the publisher.
+        """
+        with self._settling, contextlib.suppress(zmq.ContextTerminated):
+            if self._echo.closed or self._thread is None:
+                return
+            self._settled += 1
+            note = _EVERYBODY + self._settled.to_bytes(8, "big")
+            # Again where it was dropped, by a publisher whose way is full or who has just been made.
+            for _ in range(_MOST_ECHOES):
+                if not send([note]) or (self._echo.poll(_ECHO_MS) and note in pending(self._echo)):
+                    return
+
     def cut(self) -> None:
         """Break all connections; those who may come in connect again by themselves, and count what they missed.
 
@@ -156,6 +189,8 @@ class Fanout:
             self._thread.join()
         else:  # Not run, or interrupted by Ctrl-C in that very moment.
             self._release()
+        with self._settling:
+            self._echo.close()
         self._steering.close()
 
     def _serve(self) -> None:
