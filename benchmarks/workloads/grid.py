@@ -23,7 +23,8 @@ class Grid:
 
     Attributes:
         due: how many deadlines there were, from the first tick to the last.
-        missed: how many of them have no tick.
+        missed: how many ticks there should have been more. Not how many deadlines have none: beside a busy thread ticks are
+            on time or a switch interval late, and which deadline one of them belongs to is more than the instants say.
         rate_hz: of the ticks that came: how many deadlines they are apart, by how much time.
         distances_s: of each tick from its deadline.
     """
@@ -51,7 +52,7 @@ class Grid:
         due = indices[-1] - indices[0] + 1
         return cls(
             due,
-            due - len(set(indices)),
+            max(0, due - len(instants)),
             (due - 1) / (instants[-1] - instants[0]),
             [abs(instant - start - index * period) for instant, index in zip(instants, indices, strict=True)],
         )
