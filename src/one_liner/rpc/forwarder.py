@@ -188,7 +188,10 @@ class Forwarder:
         self.socket.close()
 
     def _send(self, asker: Asker, request: Request) -> bool:
-        """Pass it on. False while our connection is not there."""
+        """Pass it on. False while our connection is not there, or who asked the server before it is not told yet."""
+        session = self.link.session
+        if self._asked and session != self._session:
+            return False
         forward_id = next(self._ids)
         try:
             send_frames(self.socket, request.encode(forward_id), zmq.NOBLOCK)
@@ -196,7 +199,7 @@ class Forwarder:
             self._stuck_since = min(self._stuck_since, self._clock.now())
             return False
         self._stuck_since = math.inf
-        self._session = self.link.session
+        self._session = session
         self._asked[forward_id] = asker
         return True
 
