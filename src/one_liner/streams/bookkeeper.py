@@ -98,7 +98,7 @@ class Bookkeeper:
 
     def _serve(self, publisher: Publisher) -> None:
         poller = zmq.Poller()
-        poller.register(publisher.socket, zmq.POLLIN)
+        poller.register(publisher.descriptor, zmq.POLLIN)
         poller.register(self._doorbell.socket, zmq.POLLIN)
         due: float | None = None  # None while nobody listens
         while not self._stopping:
@@ -109,7 +109,8 @@ class Bookkeeper:
                     # Whoever comes next is not to begin with how things were when the last one went.
                     self.stream.forget()
                     self.readers.forget()
-                due = None
+                    due = None
+                    continue  # Whoever repeated the last one meanwhile may have taken notice of a subscriber.
             elif due is None or now >= due:
                 self.stream.publish(self._balance(publisher, now), now, self._clock, publisher.send)
                 due = now + INTERVAL_S if due is None else max(due + INTERVAL_S, now)

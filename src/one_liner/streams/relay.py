@@ -125,7 +125,7 @@ class StreamRelay:
         poller = zmq.Poller()
         self._intake.register(poller)
         poller.register(self._doorbell.socket, zmq.POLLIN)
-        poller.register(self._publisher.socket, zmq.POLLIN)
+        poller.register(self._publisher.descriptor, zmq.POLLIN)
         while not self._stopping and not self._intake.tend():
             self._follow()
             if self._doorbell.socket in dict(poller.poll(self._intake.patience_ms)):

@@ -292,8 +292,18 @@ class Publisher:
 
     @property
     def socket(self) -> Socket:
-        """For the owner to poll: readable when subscriptions have changed."""
+        """For an owner to poll who alone sends: readable when subscriptions have changed."""
         return self._socket
+
+    @property
+    def descriptor(self) -> int:
+        """For an owner to poll beside whom others send; to be followed by `hear`, since it tells of each change once.
+
+        To poll the socket itself is to use it, without the lock: libzmq ends the process when another thread sends
+        meanwhile. What a sender takes notice of is not told here any more.
+        """
+        with self._lock:
+            return int(self._socket.getsockopt(zmq.FD))
 
     def close(self) -> None:
         """Close; from any thread, any number of times."""
