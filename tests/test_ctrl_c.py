@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
+from threading import enumerate as enumerate_threads
 
 import pytest
 
-from one_liner import RouterServer
+from one_liner import RouterClient, RouterServer
+from one_liner.errors import ConfigurationError
 from one_liner.testing import SubprocessServer
 from tests.instrument import Traces
 
@@ -233,8 +235,8 @@ def test_a_client_that_is_interrupted_while_it_closes_is_closed_all_the_same(ser
     assert end_of(process) == ["interrupted", "closed"]
 
 
-@pytest.mark.parametrize("nth", range(1, 6))
-def test_a_start_that_is_interrupted_is_whole_or_not_at_all(nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def interrupted_after_start(nth: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Ctrl-C in a moment in which the main thread has just started another one."""
     start, started = Thread.start, 0
 
@@ -246,12 +248,74 @@ def test_a_start_that_is_interrupted_is_whole_or_not_at_all(nth: int, monkeypatc
             if started == nth:
                 raise KeyboardInterrupt
 
-    server = RouterServer(rpc_port=0, broadcast_port=0)
-    server.add_stream_from_callable("ticks", 100, lambda: 1)
     with monkeypatch.context() as patched:
         patched.setattr(Thread, "start", interrupted_start)
         with suppress(KeyboardInterrupt):
-            server.run()
+            yield
+
+
+@pytest.mark.parametrize("nth", range(1, 6))
+def test_a_start_that_is_interrupted_is_whole_or_not_at_all(nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = RouterServer(rpc_port=0, broadcast_port=0)
+    server.add_stream_from_callable("ticks", 100, lambda: 1)
+    with interrupted_after_start(nth, monkeypatch):
+        server.run()
     server.close()
     with RouterServer(rpc_port=server.rpc_port, broadcast_port=server.broadcast_port) as again:
         again.run()
+
+
+def test_a_client_that_is_interrupted_while_it_is_made_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with interrupted_after_start(1, monkeypatch):
+        RouterClient(rpc_port=1, broadcast_port=2)
+
+
+CLIENTS: dict[str, Callable[[RouterClient], object]] = {
+    "configure_stream": lambda client: client.configure_stream("ticks"),
+    "on_event": lambda client: client.on_event(lambda _: None),
+    "iter_events": lambda client: client.iter_events(),
+    "on_state": lambda client: client.on_state(lambda _: None),
+    "on_sample": lambda client: client.on_sample("ticks", lambda _: None),
+    "submit": lambda client: client.submit("f"),
+}
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("what", CLIENTS)
+def test_what_a_client_begins_ends_with_it_although_it_was_interrupted(
+    what: str, nth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was interrupted may also do it again: nobody takes what is half there for the whole."""
+    with RouterServer(rpc_port=0, broadcast_port=0, instances={"f": lambda: 1}) as server:
+        server.add_stream_from_callable("ticks", 50, lambda: 1)
+        server.run()
+        with RouterClient(rpc_port=server.rpc_port, broadcast_port=None) as client:
+            client.wait_until_connected(10)
+            with interrupted_after_start(nth, monkeypatch):
+                CLIENTS[what](client)
+            CLIENTS[what](client)
+            client.configure_stream("ticks", wait=True, timeout_s=20)
+            assert client.get_stream("ticks", timeout_s=20).data == 1
+
+
+SERVERS: dict[str, Callable[[RouterServer], object]] = {
+    "add_stream": lambda server: server.add_stream_from_callable("ticks", 50, lambda: 1),
+    "add_zmq_stream": lambda server: server.add_zmq_stream("ticks", "tcp://127.0.0.1:1"),
+    "add_router": lambda server: server.add_router("up", rpc_port=1),
+    "submit": lambda server: server.submit("f", ""),
+    "observe": lambda server: server.observe("numbers", "imag", frequency_hz=50),
+}
+
+
+@pytest.mark.parametrize("what", SERVERS)
+def test_what_a_server_begins_ends_with_it_although_it_was_interrupted(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RouterServer(rpc_port=0, broadcast_port=0, instances={"f": lambda: 1, "numbers": 1j}) as server:
+        server.run()
+        with interrupted_after_start(1, monkeypatch):
+            SERVERS[what](server)
+        with suppress(ConfigurationError):  # Its first half may have been done by itself meanwhile.
+            SERVERS[what](server)
+        names = [thread.name for thread in enumerate_threads() if "ticker 50 Hz" in thread.name]
+        assert len(names) <= 1, "everything is done twice"

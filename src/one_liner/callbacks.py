@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Event, Thread, current_thread
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from one_liner.closing import Closing
 
@@ -39,7 +39,11 @@ class Callback(Closing, Generic[T]):
         self._wake = wake
         self._closed = Event()
         self._thread = Thread(target=self._run, name=f"one_liner callback {name}", daemon=True)
+
+    def start(self) -> Self:
+        """Begin, now that it is known to whoever has to close it: Ctrl-C may come as soon as the thread runs."""
         self._thread.start()
+        return self
 
     @property
     def closed(self) -> bool:
@@ -50,7 +54,7 @@ class Callback(Closing, Generic[T]):
         """Call it no longer. A call that is under way comes to its end, which is waited for half a second."""
         self._closed.set()
         self._wake()
-        if self._thread is not current_thread():
+        if self._thread.is_alive() and self._thread is not current_thread():
             self._thread.join(_CLOSE_TIMEOUT_S)
 
     def _run(self) -> None:

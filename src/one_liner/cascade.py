@@ -94,6 +94,7 @@ class Hop:
         self._rpc = RpcClient(context, self.link, client=client, codec=codec, timeout_s=_QUESTION_TIMEOUT_S)
         self.forwarder = Forwarder(name, owner, context, self.link, clock)
         self._relay = RouterRelay(name, context, publisher, self.link, broadcast_port)
+        self.link.start()
 
     def ask(self, word: str, trail: tuple[int, ...], timeout_s: float = _QUESTION_TIMEOUT_S) -> Any:
         """Ask the other server about itself.

@@ -51,7 +51,8 @@ from one_liner.streams.sample import Sample
 from one_liner.streams.subscription import Storage, Subscription
 from one_liner.transport.endpoints import Endpoint
 from one_liner.transport.security import ClientCurve
-from one_liner.transport.sockets import Context, default_context
+from one_liner.transport.sockets import Context, closing_on_error, default_context
+from one_liner.uninterrupted import uninterrupted
 from one_liner.version import __version__
 from one_liner.wire.codec import Codec
 from one_liner.wire.messages import Kind
@@ -166,6 +167,8 @@ class RouterClient(Closing):
             self._context, self._link, client=client, codec=self._codec, timeout_s=timeout_s, if_busy=if_busy
         )
         self._jobs = JobFollower(self._control, self._event_hub, heartbeat_s)
+        with closing_on_error(self):
+            self._link.start()
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -173,24 +176,24 @@ class RouterClient(Closing):
         """Stop everything; every waiter, in any thread, gets a `ClosedError`. Any number of times, from any thread."""
         if os.getpid() != self._pid:
             return  # The sockets belong to the parent process.
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            callbacks = list(self._callbacks)
+        first = False
         try:
-            self._stop(callbacks)
+            with self._lock:
+                first, self._closed = not self._closed, True
+            if first:
+                self._stop()
         except BaseException:
-            self._stop(callbacks)  # Ctrl-C came in between: nothing may stay open all the same.
+            if first:
+                self._stop()  # Ctrl-C came in between: nothing may stay open all the same.
             raise
 
-    def _stop(self, callbacks: list[Callback[Any]]) -> None:
+    def _stop(self) -> None:
         """Close everything. May be interrupted, and done again."""
         self._reception.end()
         self._link.close()
         if self._hub is not None:
             self._hub.close()
-        for callback in callbacks:
+        for callback in self._callbacks:
             callback.close()
         self._reception.close()
         self._rpc.close()
@@ -801,6 +804,7 @@ class RouterClient(Closing):
         self._event_hub().listen(inbox, _text(source))
         return inbox
 
+    @uninterrupted
     def _event_hub(self) -> EventHub:
         with self._lock:
             self._check_usable()
@@ -815,11 +819,13 @@ class RouterClient(Closing):
         return self._reception.subscription(name)
 
     def _keep(self, callback: Callback[T]) -> Callback[T]:
-        """Close it with the client."""
+        """Begin to call it, and close it with the client."""
         with self._lock:
-            self._callbacks = [other for other in self._callbacks if not other.closed]
-            self._callbacks.append(callback)
-        return callback
+            self._callbacks = [*(other for other in self._callbacks if not other.closed), callback]
+            closed = self._closed
+        if closed:  # In this very moment: nobody else will.
+            callback.close()
+        return callback.start()
 
     def _check_process(self) -> None:
         """Before any lock is taken: in a forked child, a thread that is not there may hold it for ever."""

@@ -295,7 +295,7 @@ class RouterServer(Closing):
 
     def _start(self) -> None:
         self._check_process()
-        uninterrupted(self._start_all)
+        self._start_all()
         _log.info("%s serves calls at %s and streams at %s", self.name, self.rpc_endpoint, self.broadcast_endpoint)
         if self._guard is not None and not self._guard.clients:
             _log.warning("%s lets nobody in: no client is allowed yet", self.name)
@@ -306,6 +306,7 @@ class RouterServer(Closing):
                 self.rpc_endpoint,
             )
 
+    @uninterrupted
     def _start_all(self) -> None:
         with self._lock:
             self._check_open()
@@ -825,7 +826,7 @@ class RouterServer(Closing):
             raise ConfigurationError("the heartbeats of this very server say nothing in its own process")
         inbox = Inbox(selection, self._clock, last=check_last(last))
         self._emitter.listen(inbox)
-        return calling(callback, inbox, self._emitter.unlisten)
+        return calling(callback, inbox, self._emitter.unlisten).start()
 
     def observe(self, obj_name: str, attr_name: str, frequency_hz: float | None = None) -> None:
         """Tell when a property changes: an event of the topic `property_change`, with the old and the new value.
@@ -961,6 +962,7 @@ class RouterServer(Closing):
 
     # --- the cascade -------------------------------------------------------------------------------------------------
 
+    @uninterrupted
     def add_router(
         self,
         name: str,
@@ -1023,9 +1025,10 @@ class RouterServer(Closing):
             with self._lock:
                 self._check_open()
                 self._cascade.add(hop)
-        self._rpc.add_forwarder(hop.forwarder)
+                self._rpc.add_forwarder(hop.forwarder)  # Under the lock: whoever closes now closes it, too.
         self._changed()
 
+    @uninterrupted
     def remove_router(self, name: str) -> None:
         """Show another server no longer. Calls that are under way there are answered with an error.
 

@@ -37,6 +37,7 @@ from one_liner.rpc.sessions import Sessions
 from one_liner.rpc.target import Target
 from one_liner.rpc.task import Task
 from one_liner.rpc.vigil import ROUND_S, Vigil
+from one_liner.uninterrupted import uninterrupted
 from one_liner.wire.codec import Codec
 from one_liner.wire.extensions import Buffer
 from one_liner.wire.faults import fault_of
@@ -228,6 +229,7 @@ class CommandDesk:
             dies_with_client=dies_with_client,
         )
 
+    @uninterrupted
     def _accept(self, record: JobRecord, act: Act, target: Target | None, on_done: Ended | None) -> JobInfo:
         steering = Steering(record, self._clock, self._tell)
         run = _Run(steering, target, lambda: self._carry_out(steering, act), on_done)

@@ -142,6 +142,9 @@ class Link:
         self._socket, self._monitor = self._connect()
         self._doorbell = Doorbell(context, "link")
         self._thread = Thread(target=self._run, name=f"one_liner link {endpoint}", daemon=True)
+
+    def start(self) -> None:
+        """Begin, now that it is known to whoever has to close it: Ctrl-C may come as soon as the thread runs."""
         self._thread.start()
 
     # --- what is known -----------------------------------------------------------------------------------------------
@@ -263,6 +266,9 @@ class Link:
     def close(self) -> None:
         """Stop the thread and close its sockets; every waiter gets a `ClosedError`."""
         self._enter(State.CLOSED)
+        if not self._thread.is_alive():  # Not started, or so newly that it will find itself closed.
+            self._release()
+            return
         self._doorbell.ring()
         if self._thread is not current_thread():
             self._thread.join()
@@ -288,6 +294,9 @@ class Link:
         except zmq.ContextTerminated:
             self._enter(State.CLOSED)
         self._fail_answers(ClosedError(f"this client of {self.endpoint} is closed"))
+        self._release()
+
+    def _release(self) -> None:
         self._disconnect()
         self._doorbell.close()
 

@@ -29,6 +29,7 @@ from one_liner.transport.endpoints import port_of
 from one_liner.transport.fanout import Fanout
 from one_liner.transport.security import ClientCurve
 from one_liner.transport.sockets import Context, closing_on_error
+from one_liner.uninterrupted import uninterrupted
 from one_liner.wire.codec import Codec
 from one_liner.wire.messages import ROUTE_SEPARATOR, Encoding, Kind, SampleMessage, Stamp, topic_of
 from one_liner.wire.serializers import serializer_of
@@ -157,6 +158,7 @@ class Broadcast:
 
         return push_at if set_timestamp else push
 
+    @uninterrupted
     def add_zmq_stream(
         self,
         name: str,
@@ -208,6 +210,7 @@ class Broadcast:
         self._check_not_own(name)
         self._set_enabled(name, False)
 
+    @uninterrupted
     def remove_stream(self, name: str) -> None:
         """Remove a stream. When this returns, nothing of it is published any more."""
         self._check_not_own(name)
@@ -240,6 +243,7 @@ class Broadcast:
 
     # --- streams that the server publishes about itself ---------------------------------------------------------------
 
+    @uninterrupted
     def add_own(self, stream: Stream) -> None:
         """Add one."""
         with self._lock:
@@ -247,6 +251,7 @@ class Broadcast:
             replaced = self._registry.add(stream)
         self._dismiss(replaced)
 
+    @uninterrupted
     def remove_own(self, name: str) -> None:
         """Remove one, if it is there."""
         if self._registry.find(name) is not None:
@@ -305,6 +310,7 @@ class Broadcast:
             )
         )
 
+    @uninterrupted
     def _add(self, stream: Stream, *, unless_alike: bool = False) -> Stream:
         """Add a stream, in place of any other of its name. Returns it, or the one that is alike and stays."""
         with self._lock:

@@ -16,6 +16,7 @@ from one_liner.streams.readers import report_of
 from one_liner.streams.receiver import Receiver
 from one_liner.streams.subscription import Storage, Subscription
 from one_liner.transport.sockets import Context
+from one_liner.uninterrupted import uninterrupted
 from one_liner.wire.codec import Codec
 from one_liner.wire.messages import ROUTE_SEPARATOR, Kind
 
@@ -58,6 +59,7 @@ class Reception:
         self.feeds: dict[str, Feed] = {}
         self.receiver: Receiver | None = None
 
+    @uninterrupted
     def subscribe(self, name: str, storage: Storage) -> Subscription:
         """Receive a stream from now on, or in another way than before."""
         with self._lock:
@@ -81,6 +83,7 @@ class Reception:
             receiver.add(subscription)
             return subscription
 
+    @uninterrupted
     def unsubscribe(self, name: str) -> None:
         """Receive a stream no longer.
 
@@ -107,6 +110,7 @@ class Reception:
         feed = self.feeds.get(name)
         return self.subscription(name).statistics() if feed is None else feed.statistics()
 
+    @uninterrupted
     def add_feed(self, feed: Feed) -> None:
         """Receive the events of a topic."""
         with self._lock:
@@ -114,11 +118,13 @@ class Reception:
                 self.feeds[feed.name] = feed
                 self._have_receiver().add(feed)
 
+    @uninterrupted
     def remove_feed(self, feed: Feed) -> None:
         """Receive them no longer."""
         with self._lock:
             if not self._closed and self.receiver is not None:
-                del self.feeds[feed.name]
+                if self.feeds.get(feed.name) is feed:  # Somebody else may listen to this topic meanwhile.
+                    del self.feeds[feed.name]
                 self.receiver.remove(feed)
 
     def wait_synchronised(self, subscription: Subscription, limit_s: float | None) -> None:

@@ -100,7 +100,7 @@ class StreamRelay:
     def close(self) -> None:
         """Stop the thread and close its sockets."""
         self._stopping = True
-        if self._thread.ident is None:
+        if not self._thread.is_alive():  # Not started, or so newly that it will find itself closed.
             self._release()
             return
         self._doorbell.ring()

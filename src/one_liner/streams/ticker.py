@@ -22,6 +22,7 @@ from one_liner.streams.schedule import Schedule
 from one_liner.streams.slack import sleep_exactly
 from one_liner.streams.suffering import Suffering
 from one_liner.transport.fanout import Fanout, Publisher
+from one_liner.uninterrupted import uninterrupted
 
 _LONG_WAIT_S: Final = 0.05
 _SHORT_SLEEP_S: Final = 0.02
@@ -63,6 +64,7 @@ class Tickers:
             self._running = True
         self.tend()
 
+    @uninterrupted
     def tend(self) -> None:
         """Have as many tickers as there are frequencies, and wake those that sleep: something has changed."""
         with self._lock:
