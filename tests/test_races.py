@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from threading import get_ident
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from threading import Event, Thread, get_ident
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,10 +14,13 @@ import zmq
 
 from one_liner import RouterClient, RouterServer
 from one_liner.clock import SYSTEM_CLOCK
-from one_liner.errors import ServerLostError
+from one_liner.errors import ClosedError, ServerLostError
+from one_liner.events.emitter import Emitter
+from one_liner.events.event import Topic
 from one_liner.limits import DEFAULT_LIMITS
 from one_liner.rpc.forwarder import Asker, Forwarder
 from one_liner.rpc.link import Link, State
+from one_liner.rpc.server import RpcServer
 from one_liner.streams.bookkeeper import LEDGER
 from one_liner.transport import fanout
 from one_liner.transport.endpoints import Endpoint
@@ -98,3 +103,137 @@ def test_no_socket_is_polled_by_one_thread_while_another_one_sends(monkeypatch: 
     assert any(len(threads) > 1 for threads in sent.values()), "nothing was repeated"
     shared = {socket for socket, threads in sent.items() if len(threads | polled.get(socket, threads)) > 1}
     assert not shared & polled.keys()
+
+
+# --- closed in this very moment -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server() -> Iterator[RouterServer]:
+    with RouterServer(rpc_port=0, broadcast_port=0, instances={"f": lambda: 1}) as made:
+        made.run()
+        yield made
+
+
+@pytest.fixture
+def client(server: RouterServer) -> Iterator[RouterClient]:
+    with RouterClient(rpc_port=server.rpc_port, broadcast_port=None) as made:
+        made.wait_until_connected(10)
+        yield made
+
+
+def first(method: Callable[..., Any], happens: Callable[[], object]) -> Callable[..., Any]:
+    """The same method, with something that happens just before it, once."""
+    left = [happens]
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        if left:
+            left.pop()()
+        return method(*args, **kwargs)
+
+    return called
+
+
+def test_a_callback_that_is_made_while_the_client_closes_ends_too(
+    client: RouterClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_keep", first(client._keep, client.close))
+    called: list[State] = []
+    assert client.on_state(called.append).closed
+
+
+def test_who_begins_to_listen_while_the_server_closes_is_told(
+    server: RouterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Emitter, "listen", first(Emitter.listen, server.close))
+    with pytest.raises(ClosedError):
+        server.on_event(lambda _: None)
+
+
+def test_a_call_that_is_answered_while_the_client_closes_has_its_answer(
+    client: RouterClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The closer and the caller both find the caller's connection, and one of them is faster."""
+
+    class Idle(deque[Any]):
+        def __bool__(self) -> bool:
+            found = len(self) > 0
+            while len(self):
+                deque.pop(self).close()
+            return found
+
+        def append(self, channel: Any) -> None:
+            super().append(channel)
+            client._rpc._closed = True
+
+    client._rpc._idle = Idle()
+    assert client.call("f") == 1
+
+
+def test_a_client_that_is_interrupted_before_it_closes_anything_is_closed(
+    client: RouterClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupting:
+        def __enter__(self) -> None:
+            """As a lock."""
+
+        def __exit__(self, *_: object) -> None:
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "_lock", Interrupting())
+    with pytest.raises(KeyboardInterrupt):
+        client.close()
+    assert client.state is State.CLOSED
+
+
+def test_a_listener_that_goes_takes_nothing_from_one_that_comes(
+    client: RouterClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both listen to the same topic, and the second one comes when the first one's has just been let go."""
+    going = client.iter_events(topic=Topic.EVENT)
+    coming: list[Any] = []
+    later = first(client._event_hub()._unsubscribe, lambda: coming.append(client.iter_events(topic=Topic.EVENT)))
+    monkeypatch.setattr(client._event_hub(), "_unsubscribe", later)
+    going.close()
+    assert {feed.event_topic for feed in client._reception.feeds.values()} == {Topic.EVENT, Topic.EMERGENCY}
+    coming[0].close()
+    assert not client._reception.feeds
+
+
+def test_a_router_that_is_added_while_the_server_closes_is_closed_too(
+    server: RouterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, added = Event(), RpcServer.add_forwarder
+
+    def late(rpc: RpcServer, forwarder: Forwarder) -> None:
+        closing.start()
+        closed.wait(2.0)  # Cannot be before, where both are done under one lock.
+        added(rpc, forwarder)
+
+    def close() -> None:
+        server.close()
+        closed.set()
+
+    closing = Thread(target=close)
+    monkeypatch.setattr(RpcServer, "add_forwarder", late)
+    with suppress(ClosedError):
+        server.add_router("up", rpc_port=1)
+    closing.join()
+
+
+def test_a_relay_that_is_closed_while_its_thread_begins_is_closed(
+    server: RouterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread has its number a moment before anybody may wait for its end."""
+    start = Thread.start
+
+    def slow_start(thread: Thread) -> None:
+        if "relay" in thread.name:
+            thread._ident = 1  # type: ignore[attr-defined]
+            server.close()
+        start(thread)
+
+    monkeypatch.setattr(Thread, "start", slow_start)
+    server.add_zmq_stream("far", "tcp://127.0.0.1:1")
+    assert server.get_stream_configurations()

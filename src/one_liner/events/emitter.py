@@ -88,6 +88,8 @@ class Emitter:
     def listen(self, inbox: Inbox) -> None:
         """Tell a listener in this process, too; the last events first, if it wants them."""
         with self._lock:
+            if self._closed:
+                raise ClosedError("the server is closed, and tells of nothing any more")
             # Under the lock: none comes twice, and none is left out between the last ones and the live ones.
             if inbox.begins_late:
                 inbox.begin_with(self._recent(inbox.selection, inbox.last))

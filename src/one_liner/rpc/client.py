@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
@@ -204,8 +205,7 @@ class RpcClient:
     def close(self) -> None:
         """Close all sockets that are not in use; those in use are closed by their callers, who are being told."""
         self._closed = True
-        while self._idle:
-            self._discard(self._idle.pop())
+        self._close_idle()
         with self._lock:
             operators = (self._on_thread, self._in_loop)
         for operator in operators:
@@ -303,7 +303,12 @@ class RpcClient:
             return
         self._idle.append(channel)
         if self._closed:  # Closed in this very moment: whoever still finds it closes it.
-            self.close()
+            self._close_idle()
+
+    def _close_idle(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self._discard(self._idle.pop())
 
     def _discard(self, channel: Channel) -> None:
         self._stale += channel.stale
