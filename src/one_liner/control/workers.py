@@ -44,8 +44,8 @@ class Workers:
             if not urgent and len(self._threads) >= self._most:
                 return
             thread = Thread(target=self._work, name=f"one_liner {self._name}", daemon=True)
+            thread.start()  # Before anybody knows of it: `stop` could not wait for one that has not begun.
             self._threads.add(thread)
-        thread.start()
 
     def stop(self, timeout_s: float) -> bool:
         """Send everybody home, at most so long; what was not begun is not done. False when some are stuck."""

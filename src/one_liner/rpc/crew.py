@@ -81,8 +81,8 @@ class Crew:
                 self._duties.put(duty)
                 return
             thread = Thread(target=self._work, args=(duty,), name=f"one_liner {self._name}", daemon=True)
+            thread.start()  # Before anybody knows of it: `stop` could not wait for one that has not begun.
             self._threads.add(thread)
-        thread.start()
 
     def stop(self, timeout_s: float) -> bool:
         """Send everybody home. False when some are stuck in somebody's driver; they go when they return."""
