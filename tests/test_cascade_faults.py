@@ -196,10 +196,12 @@ def test_in_the_middle_of_a_large_answer(chain: Chain, client: RouterClient, who
     passing = in_background(lambda: client.call(f"{FAR}instrument", "slow_picture", [size]))
     poll_until(lambda: chain.traces["slow began"])
     dam.stop()
-    chain.traces.let_go()
-    poll_until(lambda: waits_to_be_sent(port) > 100_000, what="the line to be full")
-    fail(chain, who, fault)
-    dam.resume()
+    try:
+        chain.traces.let_go()
+        poll_until(lambda: waits_to_be_sent(port) > 100_000, PATIENCE_S, "the line to be full")
+        fail(chain, who, fault)
+    finally:
+        dam.resume()
     try:
         error = passing.exception(PATIENCE_S)
         assert isinstance(error, ServerLostError | RouterDownError)

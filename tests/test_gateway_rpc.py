@@ -561,8 +561,9 @@ def test_a_stock_client_that_is_refused_does_not_storm() -> None:
         await until(lambda: knocks >= 2)
         await asyncio.wait([knocking], timeout=1.0)
         assert knocks < 30
-        knocking.cancel()
-        await asyncio.wait([knocking])
+        while not knocking.done():  # Python 3.11's asyncio.wait_for, in there, loses one that comes with a refusal.
+            knocking.cancel()
+            await asyncio.wait([knocking], timeout=0.1)
 
     with endpoint_served(WebSocketRpcEndpoint(), dependencies=[Depends(refuse)]) as served:
         run(body(served.ws + "/ws"))

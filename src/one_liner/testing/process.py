@@ -32,7 +32,7 @@ class SubprocessServer(Closing):
         rpc_port: the port of calls; 0 takes a free one, which a `restart` takes again.
         broadcast_port: the port of streams, likewise.
         environment: variables to set in the new process, on top of ours.
-        timeout_s: how long it may take to start, in s; None without end.
+        timeout_s: how long it may take to start, in s; None without end. One that ends before is not waited for.
 
     The process finds modules where this one does, writes what it prints to `output`, and ends by itself when this
     process does. Methods belong to one thread at a time.
@@ -50,7 +50,7 @@ class SubprocessServer(Closing):
         rpc_port: int = 0,
         broadcast_port: int = 0,
         environment: Mapping[str, str] | None = None,
-        timeout_s: float | None = 20.0,
+        timeout_s: float | None = 60.0,
     ) -> None:
         self._factory = place_of(factory)
         try:
