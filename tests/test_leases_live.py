@@ -63,7 +63,7 @@ class Stage:
 
     def slow(self) -> str:
         self.begun.set()
-        self.go.wait(PATIENCE_S)
+        self.go.wait(2 * START_S)
         return "done"
 
     def where(self) -> float:
@@ -507,8 +507,11 @@ def call(*what):
         client.call(*what)
     except OneLinerError as error:
         print(type(error).__name__, error, flush=True)
-for what in [("stage", "slow"), ("stage", "move", [1.0]), ("laser", "slow"), ("laser", "move", [1.0])]:
-    threading.Thread(target=call, args=what).start()
+for name in ("stage", "laser"):
+    threading.Thread(target=call, args=(name, "slow")).start()
+sys.stdin.readline()  # Both have begun.
+for name in ("stage", "laser"):
+    threading.Thread(target=call, args=(name, "move", [1.0])).start()
 sys.stdin.read()
 """
 
@@ -527,6 +530,11 @@ def test_what_a_dead_holder_had_in_line_is_dropped_and_making_safe_is_the_last(
     )
     waiting = threading.Thread(target=lambda: bob.call("laser", "move", [2.0]))
     try:
+        assert stage.begun.wait(START_S)
+        assert laser.begun.wait(START_S)
+        assert child.stdin is not None
+        child.stdin.write("ask for more\n")
+        child.stdin.flush()
         poll_until(lambda: len(server.running_calls()) == 4, START_S, "the calls of the holder")
         waiting.start()
         poll_until(lambda: len(server.running_calls()) == 5)
