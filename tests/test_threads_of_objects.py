@@ -6,12 +6,13 @@ import gc
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import pytest
 
 from one_liner.client import RouterClient
 from one_liner.errors import ServerClosedError
+from one_liner.rpc.forwarder import Forwarder
 from one_liner.rpc.home import QUICK_CALLS_TO_LEAVE
 from one_liner.server import RouterServer
 from tests.conftest import busy_for, poll_until
@@ -242,3 +243,27 @@ def test_closing_with_a_router_that_was_just_added_leaves_nothing(run: bool) -> 
         sockets = [hop.forwarder.socket for hop in server._cascade.all()]
         assert closes_in_time(server)
         assert all(socket.closed for socket in sockets)
+
+
+@pytest.mark.parametrize("run", [False, True])
+def test_closing_while_a_router_is_being_added_leaves_nothing(run: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread closes the server in the moment in which the new hop is known, and its way is not yet open."""
+    server = RouterServer(rpc_port=0, broadcast_port=0)
+    if run:
+        server.run()
+    add_forwarder = server._rpc.add_forwarder
+    with RouterServer(rpc_port=0, broadcast_port=0) as low, ThreadPoolExecutor(1) as pool:
+        low.run()
+        closings: list[Future[None]] = []
+        forwarders: list[Forwarder] = []
+
+        def add_late(forwarder: Forwarder) -> None:
+            forwarders.append(forwarder)
+            closings.append(pool.submit(server.close))
+            wait(closings, 0.5)  # Unless it waits for us, it is over now.
+            add_forwarder(forwarder)
+
+        monkeypatch.setattr(server._rpc, "add_forwarder", add_late)
+        server.add_router("low", interface="127.0.0.1", rpc_port=low.rpc_port)
+        closings[0].result(PATIENCE_S)
+        assert [forwarder.socket.closed for forwarder in forwarders] == [True]
