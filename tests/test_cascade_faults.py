@@ -21,8 +21,9 @@ from tests.conftest import poll_until
 from tests.instrument import Traces, serve
 from tests.test_at_most_once import in_background
 
-HEARTBEAT_S = 0.3
-PATIENCE_S = 20.0
+# A process of a loaded machine may stand still for half a second; whoever beats faster than that takes it for gone.
+HEARTBEAT_S = 1.0
+PATIENCE_S = 30.0
 # Three where it happens, and one more for each hop that passes it on; the rest is for two shared cores.
 NOTICED_S = (3 + 2) * HEARTBEAT_S + 2.0
 FAR = "up/up/"
@@ -185,7 +186,7 @@ def waits_to_be_sent(port: int) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into the sockets as Linux tells it")
-@pytest.mark.parametrize("heartbeat_s", [2.0])  # So patient that `near` may stand still.
+@pytest.mark.parametrize("heartbeat_s", [10.0])  # So patient that `near` may stand still until the line is full.
 @pytest.mark.parametrize("fault", ["killed", "stopped"])
 @pytest.mark.parametrize("who", ["far", "middle"])
 def test_in_the_middle_of_a_large_answer(chain: Chain, client: RouterClient, who: str, fault: str) -> None:
@@ -221,7 +222,7 @@ def test_a_driver_that_holds_its_interpreter_makes_nothing_fail_however_far_away
     client.on_state(lambda state: states.append(str(state)))
     client.configure_stream(f"{FAR}silent", wait=True, timeout_s=PATIENCE_S)
     reading = in_background(lambda: client.get_stream(f"{FAR}silent", timeout_s=PATIENCE_S))
-    holding = in_background(lambda: client.call(f"{FAR}instrument", "hold", [8 * HEARTBEAT_S]))
+    holding = in_background(lambda: client.call(f"{FAR}instrument", "hold", [6 * HEARTBEAT_S]))
     poll_until(lambda: chain.traces["hold"])
     waiting = in_background(lambda: client.call(f"{FAR}second", "act"))
 
