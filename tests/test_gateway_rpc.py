@@ -203,6 +203,21 @@ def test_what_is_no_frame_is_answered_with_an_error_and_the_connection_stays(tex
         run(body(served.ws + "/ws"))
 
 
+@pytest.mark.parametrize(
+    "request_", ['{"method": 3, "call_id": "mine"}', '{"method": "add", "arguments": 5, "call_id": "mine"}']
+)
+def test_whoever_waits_for_the_answer_to_what_is_no_request_has_one(request_: str) -> None:
+    async def body(url: str) -> None:
+        async with wire(url) as client:
+            await client.websocket.send(f'{{"request": {request_}, "response": null}}')
+            answer = await asyncio.wait_for(client.answer_to("mine"), PATIENCE_S)
+            assert answer["result_type"] == "RpcError"
+            assert answer["result"]["code"] == "malformed"
+
+    with endpoint_served(WebSocketRpcEndpoint()) as served:
+        run(body(served.ws + "/ws"))
+
+
 def test_an_empty_frame_and_an_unknown_answer_are_nothing() -> None:
     async def body(url: str) -> None:
         async with wire(url) as client:

@@ -20,6 +20,7 @@ from one_liner.gateway.rpc.frames import (
     Request,
     Response,
     as_json,
+    call_id_of,
     error_text,
     new_id,
     read_frame,
@@ -179,7 +180,7 @@ class RpcChannel:
             frame = read_frame(text)
         except MalformedError as error:
             _log.info("channel %s: %s", self.id, error)
-            self._put(error_text(error, None))
+            self._put(error_text(error, call_id_of(text)))
             return
         if frame.response is not None:
             self._take_answer(frame.response)

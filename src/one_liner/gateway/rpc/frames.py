@@ -55,6 +55,15 @@ class Frame(BaseModel):
     response: Response | None = None
 
 
+def call_id_of(text: str | bytes) -> str | None:
+    """Of a request that is none, its id, so that whoever waits for the answer has it; None where none can be found."""
+    try:
+        found = json.loads(text)["request"]["call_id"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return found if isinstance(found, str) else None
+
+
 def read_frame(text: str | bytes) -> Frame:
     """Read one text.
 
