@@ -9,10 +9,12 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from one_liner.gateway.array_routes import array_router
+from one_liner.gateway.docs_routes import docs_router
 from one_liner.gateway.event_routes import event_router
 from one_liner.gateway.faults import add_fault_handlers
 from one_liner.gateway.gateway import Gateway
 from one_liner.gateway.guard import Guard
+from one_liner.gateway.head import Head
 from one_liner.gateway.instrument_routes import add_instrument_routes
 from one_liner.gateway.job_routes import job_router
 from one_liner.gateway.object_routes import add_object_routes
@@ -51,11 +53,13 @@ def create_app(
         async with gateway.running():
             yield
 
-    app = FastAPI(title="one_liner", version=__version__, lifespan=lifespan)
+    app = FastAPI(
+        title="one_liner", version=__version__, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None
+    )
     app.state.gateway = gateway
     add_fault_handlers(app)
     add_instrument_routes(app)
-    for router in (overview_router(), array_router(), stream_router(), stream_socket_router()):
+    for router in (overview_router(), docs_router(app), array_router(), stream_router(), stream_socket_router()):
         app.include_router(router)
     app.include_router(job_router())
     app.include_router(event_router())
@@ -66,6 +70,7 @@ def create_app(
     if gateway.settings.ui:
         add_page(app, gateway)
     app.add_middleware(AcceptThenClose)
+    app.add_middleware(Head)
     app.add_middleware(Guard, settings=gateway.settings, static=STATIC if gateway.settings.ui else "")
     if gateway.settings.cors_origins:
         app.add_middleware(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Path, Request
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from one_liner.gateway.access import Role, needs
-from one_liner.gateway.arrays import ArrayProblem, npy_bytes, read_npy
+from one_liner.gateway.arrays import ArrayProblem, index_of, npy_bytes, read_npy
 from one_liner.gateway.gateway import Gateway, gateway_of
 from one_liner.gateway.json_values import JsonValueResponse, array_to_plain, dumps
 
@@ -25,6 +25,8 @@ _NPY = "application/octet-stream"
 _FILE = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
 _BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FILE}}}}
 """Told here and read by hand: FastAPI would read it before it asks who sends it, and answers text in its own way."""
+Index = Annotated[str, Path(description="Of the array", json_schema_extra={"type": "integer", "minimum": 0})]
+"""Read by hand, too: an index that is no number is one that there is no array of."""
 
 
 def array_router() -> APIRouter:
@@ -35,9 +37,10 @@ def array_router() -> APIRouter:
     async def upload(request: Request) -> Response:
         """Store an array: multipart, its field `file` the content of a `.npy` file."""
         async with request.form() as form:
-            file = form.get("file")
+            files = form.getlist("file")
+            file = files[0] if len(files) == 1 else None
             if not isinstance(file, UploadFile):
-                raise ArrayProblem(400, "an array is uploaded as multipart, as a file in a field named 'file'")
+                raise ArrayProblem(400, "an array is uploaded as multipart, as one file in a field named 'file'")
             return await _stored(gateway_of(request), file)
 
     @router.get("/arrays", dependencies=[Depends(needs(Role.READ))])
@@ -52,21 +55,21 @@ def array_router() -> APIRouter:
         responses={**_PROBLEM, 200: {"content": {_NPY: {}}, "description": "A `.npy` file"}},
         response_class=Response,
     )
-    async def get_npy(request: Request, index: int) -> Response:
+    async def get_npy(request: Request, index: Index) -> Response:
         """An array as a `.npy` file."""
-        arrays = gateway_of(request).arrays
-        content = await asyncio.to_thread(lambda: npy_bytes(arrays.get(index)))
+        arrays, number = gateway_of(request).arrays, index_of(index)
+        content = await asyncio.to_thread(lambda: npy_bytes(arrays.get(number)))
         return Response(
-            content, media_type=_NPY, headers={"Content-Disposition": f'attachment; filename="{index}.npy"'}
+            content, media_type=_NPY, headers={"Content-Disposition": f'attachment; filename="{number}.npy"'}
         )
 
     @router.get("/array/{index}", dependencies=[Depends(needs(Role.READ))], responses=_PROBLEM)
-    async def get_array(request: Request, index: int) -> Response:
+    async def get_array(request: Request, index: Index) -> Response:
         """An array as nested lists; numbers that are not finite are null, and `has_null` says that there are some."""
-        arrays = gateway_of(request).arrays
+        arrays, number = gateway_of(request).arrays, index_of(index)
 
         def written() -> bytes:
-            array = arrays.get(index)
+            array = arrays.get(number)
             data, has_null = array_to_plain(array)
             content: dict[str, Any] = {"shape": list(array.shape), "dtype": str(array.dtype), "data": data}
             return dumps(content | {"has_null": True} if has_null else content)
@@ -74,10 +77,11 @@ def array_router() -> APIRouter:
         return Response(await asyncio.to_thread(written), media_type="application/json")
 
     @router.delete("/array/{index}", dependencies=[Depends(needs(Role.CONTROL))], responses=_PROBLEM)
-    async def delete_array(request: Request, index: int) -> Response:
+    async def delete_array(request: Request, index: Index) -> Response:
         """Forget an array; its index is not given again."""
-        await asyncio.to_thread(gateway_of(request).arrays.remove, index)
-        return JsonValueResponse({"status": "success", "index": index})
+        number = index_of(index)
+        await asyncio.to_thread(gateway_of(request).arrays.remove, number)
+        return JsonValueResponse({"status": "success", "index": number})
 
     return router
 

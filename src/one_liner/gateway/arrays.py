@@ -25,6 +25,7 @@ Array = np.ndarray[Any, Any]
 _FILE = re.compile(r"(\d{6,})\.npy")
 _LONGEST_HEADER = 10_000
 _MOST_EMPTY = 1_000_000
+_LONGEST_INDEX = 18
 
 
 class ArrayProblem(HTTPException):
@@ -292,5 +293,16 @@ def npy_bytes(array: Array) -> bytes:
     return file.getvalue()
 
 
-def _no_array(index: int) -> ArrayProblem:
-    return ArrayProblem(404, f"there is no array {index}")
+def index_of(text: str) -> int:
+    """An index as it stands in an address.
+
+    Raises:
+        ArrayProblem: 404 if it is none.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST_INDEX):
+        raise _no_array(text)
+    return int(text)
+
+
+def _no_array(index: int | str) -> ArrayProblem:
+    return ArrayProblem(404, f"there is no array {index!s:.100}")

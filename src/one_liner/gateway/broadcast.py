@@ -177,7 +177,7 @@ class Group:
         period_s = 1.0 / self._wish.rate_hz
         due = loop.time()
         while True:
-            self._send(dumps(_sine()).decode(), None)
+            self._send(_sine(self._wish.binary), None)
             due = max(due + period_s, loop.time())
             await asyncio.sleep(due - loop.time())
 
@@ -220,7 +220,10 @@ def _as_json(name: str, sample: Sample) -> str:
 
 
 def _data(name: str, sample: Sample) -> dict[str, Any]:
-    """A sample as a message: `y` the values, `x` their places along the last axis, or the instant of a single one."""
+    """A sample as a message: `y` the values, `x` their places along the last axis.
+
+    A single value is a row of one, at its instant.
+    """
     value = sample.data
     array = _as_array(value)
     message: dict[str, Any] = {
@@ -231,8 +234,11 @@ def _data(name: str, sample: Sample) -> dict[str, Any]:
     }
     if array is None or array.dtype.hasobject:
         return {**message, "shape": [], "dtype": type(value).__name__, "x": [], "y": to_plain(value)}
-    x = [sample.wall_time] if array.ndim == 0 else list(range(array.shape[-1]))
-    y = [array.item()] if array.ndim == 0 else value
+    if array.ndim == 0:
+        array = array.reshape(1)
+        x, y = [sample.wall_time], array
+    else:
+        x, y = list(range(array.shape[-1])), value
     return {**message, "shape": list(array.shape), "dtype": str(array.dtype), "x": x, "y": to_plain(y)}
 
 
@@ -246,16 +252,12 @@ def _as_array(value: Any) -> np.ndarray[Any, Any] | None:
         return None  # Lists of different lengths in a list.
 
 
-def _sine() -> dict[str, Any]:
+def _sine(binary: bool) -> Content:
     """A noisy sine, which moves: something to see where no stream was chosen."""
     now = time.time()
     x = np.linspace(0.0, 4 * np.pi, _SINE_POINTS)
     y = np.sin(x + now % (2 * np.pi)) + np.random.default_rng().normal(0.0, _NOISE, _SINE_POINTS)
-    return {
-        "type": "data",
-        "timestamp": now,
-        "shape": list(y.shape),
-        "dtype": str(y.dtype),
-        "x": x.tolist(),
-        "y": y.tolist(),
-    }
+    head = {"type": "data", "timestamp": now}
+    if binary:
+        return binary_frame(head, y)
+    return dumps({**head, "shape": list(y.shape), "dtype": str(y.dtype), "x": x.tolist(), "y": y.tolist()}).decode()

@@ -21,6 +21,7 @@ from one_liner.errors import BadArgumentsError, OneLinerError
 from one_liner.gateway.access import Role, check_role
 from one_liner.gateway.arrays import ArrayStore
 from one_liner.gateway.gateway import Gateway
+from one_liner.gateway.head import check_may_act, only_looks
 from one_liner.gateway.json_values import JsonValueResponse
 from one_liner.gateway.rigs import Rig
 
@@ -66,6 +67,7 @@ async def make_call(
     to_be_stored = request.scope["query_string"] and request.query_params.get(STORE, "0") not in ("0", "", "false")
     if to_be_stored:
         check_role(request, Role.CONTROL)
+        check_may_act(request)
     gateway.calls += 1
     try:
         given = await with_arrays([list(args), dict(kwargs)], gateway.arrays)
@@ -118,6 +120,16 @@ async def check_call(gateway: Gateway, request: Request, target: Target, acts: b
     check_role(request, needed)
     if foreign and needed > Role.READ:
         raise HTTPException(403, "a page of another site may only read")
+
+
+async def check_only_looks(request: Request, target: Target) -> None:
+    """Refuse a request by HEAD for what does more than read.
+
+    Raises:
+        HTTPException: 405.
+    """
+    if only_looks(request) and await role_needed(target) > Role.READ:
+        check_may_act(request)
 
 
 def answer(command: str, value: Any) -> Response:

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from one_liner.errors import UnknownObjectError
-from one_liner.gateway.calls import RESPONSES, Target, answer, body_arguments, check_call, make_call
+from one_liner.gateway.calls import RESPONSES, Target, answer, body_arguments, check_call, check_only_looks, make_call
 from one_liner.gateway.gateway import Gateway, gateway_of
 from one_liner.gateway.words import checked, query_words
 
@@ -57,9 +57,7 @@ def add_instrument_routes(app: FastAPI) -> None:
     It is tried first, and does the same as the one that OpenAPI tells of. What FastAPI does for a route, this one does
     not need: it has no dependencies, nothing of it is checked, and its answer is ready to be sent.
     """
-    short_way = Route("/instrument/{path:path}", _ShortWay(), methods=["GET"], include_in_schema=False)
-    short_way.methods = {"GET"}  # Starlette adds HEAD, which is for those who do not want anything to be done.
-    app.router.routes.insert(0, short_way)
+    app.router.routes.insert(0, Route("/instrument/{path:path}", _ShortWay(), methods=["GET"], include_in_schema=False))
     app.include_router(instrument_router())
 
 
@@ -80,6 +78,7 @@ async def _get(request: Request) -> Response:
 async def _command(gateway: Gateway, request: Request, args: list[Any], kwargs: dict[str, Any]) -> Response:
     target = await _target(gateway, request.path_params["path"])
     args, kwargs = checked(target, args, kwargs) if args or kwargs else (args, kwargs)
+    await check_only_looks(request, target)
     await check_call(gateway, request, target, acts=bool(args or kwargs) and request.method == "POST")
     return answer(target.attr_name, await make_call(gateway, request, target, args, kwargs))
 

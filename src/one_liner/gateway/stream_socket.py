@@ -82,14 +82,14 @@ async def _act(message: str | bytes, broadcast: Broadcast, outbox: Outbox, role:
         return
     if action == "ping":
         outbox.put(dumps({"type": "pong"}).decode(), droppable=True)
+    elif action not in ("start", "stop"):
+        outbox.put(_error('an action is "start", "stop" or "ping"'), droppable=True)
+    elif role < Role.CONTROL:
+        outbox.put(_error(f"to {action} it for all needs the role control, and yours is read"), droppable=True)
     elif action == "start":
         broadcast.start()
-    elif action == "stop" and role >= Role.CONTROL:
-        await broadcast.stop()
-    elif action == "stop":
-        outbox.put(_error("to stop it for all needs the role control"), droppable=True)
     else:
-        outbox.put(_error('an action is "start", "stop" or "ping"'), droppable=True)
+        await broadcast.stop()
 
 
 def _wish(websocket: WebSocket, default: Wish) -> Wish:
@@ -108,7 +108,8 @@ def _wish(websocket: WebSocket, default: Wish) -> Wish:
         rate_hz = math.nan
     if not 0 < rate_hz <= _MOST_HZ:
         raise ValueError(f"rate_hz is a number above 0 and up to {_MOST_HZ:g}")
-    return Wish(tuple(dict.fromkeys(query.getlist("stream"))) or default.streams, rate_hz, kind == "binary")
+    names = dict.fromkeys(name for name in query.getlist("stream") if name)
+    return Wish(tuple(names) or default.streams, rate_hz, kind == "binary")
 
 
 def _error(message: str) -> str:
