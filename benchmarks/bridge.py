@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from benchmarks.children import Children
 from one_liner.aio import AsyncRouterClient
 from one_liner.gateway.bridge import Bridge
 from one_liner.server import RouterServer
@@ -187,44 +188,25 @@ def bridge(url: str, port: int, go: Connection) -> None:
     asyncio.run(main())
 
 
-@contextmanager
-def process(target: Any, *arguments: Any) -> Iterator[Connection]:
-    """A function in a process of its own, and the line to it."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    child = context.Process(target=target, args=(*arguments, there))
-    child.start()
-    try:
-        yield here
-    finally:
-        here.send("end")
-        child.join()
-
-
-def asked(line: Connection) -> Any:
-    """What the other end of a line answers."""
-    line.send("now")
-    return line.recv()
-
-
 def measure(url: str, size: int, count: int, bridged: bool) -> Measured:
     """One round, with or without the bridge."""
     gauge = Gauge()
-    with process(subscribe, url, count, gauge) as subscriber:
-        subscriber.recv()
+    with Children() as children:
+        subscriber = children.start(subscribe, url, count, gauge)
+        subscriber.hear()
         if bridged:
-            with process(serve, size, count, gauge) as server, process(bridge, url, server.recv()) as middle:
-                middle.recv()
-                server.send("go")
-                server.recv()
-                began_s = asked(middle)
-                got, rate_hz = subscriber.recv()
-                cost_s = asked(middle) - began_s
+            server = children.start(serve, size, count, gauge)
+            middle = children.start(bridge, url, server.hear())
+            middle.hear()
+            server.ask("go")
+            began_s = middle.ask("now")
+            got, rate_hz = subscriber.hear()
+            cost_s = middle.ask("now") - began_s
         else:
-            with process(publish_bare, url, size, count, gauge) as publisher:
-                publisher.send("go")
-                got, rate_hz = subscriber.recv()
-                cost_s = publisher.recv()
+            publisher = children.start(publish_bare, url, size, count, gauge)
+            publisher.tell("go")
+            got, rate_hz = subscriber.hear()
+            cost_s = publisher.hear()
     if got < count:
         print(f"  only {got} of {count} arrived")
     return Measured(rate_hz, cost_s / count * 1e6)

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import multiprocessing
 import time
 from multiprocessing.connection import Connection
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 
+from benchmarks.children import Children
 from benchmarks.figures import percentile
 from benchmarks.gateway import free_port
 from tests.browser import Browser, chromium
@@ -92,7 +92,7 @@ def serve(rate_hz: float, out: Connection) -> None:
         out.recv()
 
 
-def run_bare(rate_hz: float, port: int) -> None:
+def run_bare(rate_hz: float, port: int, _: Connection) -> None:
     """An application that sends the time."""
 
     async def tell_the_time(websocket: WebSocket) -> None:
@@ -131,14 +131,10 @@ def wait_for_stream(gateway: GatewayProcess, name: str) -> None:
 
 def measure(browser: Browser, rate_hz: float, watchers: list[int], ways: list[str], seconds: float) -> None:
     """All ways and numbers of watchers at one rate, one after the other."""
-    spawn = multiprocessing.get_context("spawn")
-    here, there = spawn.Pipe()
-    bare_port = free_port()
-    server = spawn.Process(target=serve, args=(rate_hz, there), daemon=True)
-    bare = spawn.Process(target=run_bare, args=(rate_hz, bare_port), daemon=True)
-    server.start()
-    bare.start()
-    with GatewayProcess("--server", f"127.0.0.1:{here.recv()}", "--no-ui") as gateway:
+    with Children() as children, contextlib.ExitStack() as stack:
+        rpc_port, bare_port = children.start(serve, rate_hz).hear(), free_port()
+        children.start(run_bare, rate_hz, bare_port)
+        gateway = stack.enter_context(GatewayProcess("--server", f"127.0.0.1:{rpc_port}", "--no-ui"))
         wait_for_stream(gateway, "samples")
         browser.go(f"http://127.0.0.1:{gateway.port}/health")
         poll_until(lambda: browser.evaluate("location.pathname") == "/health", START_S)
@@ -146,10 +142,8 @@ def measure(browser: Browser, rate_hz: float, watchers: list[int], ways: list[st
             for count in watchers:
                 ours = f"ws://127.0.0.1:{gateway.port}{WAYS[way].format(rate_hz=rate_hz)}"
                 ages = ages_ms(browser, ours, f"ws://127.0.0.1:{bare_port}/bare", count, way, seconds)
+                children.check()
                 report(way, rate_hz, count, ages)
-    for process in (bare, server):
-        process.terminate()
-        process.join()
 
 
 def report(way: str, rate_hz: float, watchers: int, ages: dict[str, list[float]]) -> None:

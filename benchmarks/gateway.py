@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import multiprocessing
 import selectors
 import socket
 import statistics
 import time
 from multiprocessing.connection import Connection
 from typing import Any
+
+from benchmarks.children import Children
 
 BLOCK = 100
 AT_ONCE = 12
@@ -40,7 +41,7 @@ def serve(pipe: Connection) -> None:
         pipe.recv()
 
 
-def run_app(kind: str, rpc_port: int, port: int, options: dict[str, Any]) -> None:
+def run_app(kind: str, rpc_port: int, port: int, options: dict[str, Any], _: Connection) -> None:
     """The process of an application."""
     import uvicorn
     from fastapi import FastAPI
@@ -83,14 +84,13 @@ class Asked:
         if answer.status != 200:
             raise SystemExit(f"{self._path}: {answer.status} {body!r}")
 
-    def wait(self) -> None:
-        """Until somebody listens."""
-        while True:
-            try:
-                self._connection.connect()
-                return
-            except ConnectionRefusedError:
-                time.sleep(0.1)
+    def is_there(self) -> bool:
+        """Whether somebody listens."""
+        try:
+            self._connection.connect()
+        except ConnectionRefusedError:
+            return False
+        return True
 
     def close(self) -> None:
         self._connection.close()
@@ -156,10 +156,10 @@ def report(asked: dict[str, Asked]) -> None:
     print(f"ratio with one at a time {medians['gateway'] / medians['bare']:.2f}")
 
 
-def measure(ports: dict[str, int], blocks: int) -> None:
+def measure(ports: dict[str, int], blocks: int, children: Children) -> None:
     asked = {kind: Asked(port, PATHS[kind]) for kind, port in ports.items()}
     for one in asked.values():
-        one.wait()
+        children.wait_for(one.is_there)
     for _ in range(3):
         for one in asked.values():
             one.ask()
@@ -187,21 +187,12 @@ def main() -> None:
     parser.add_argument("--http", default="auto", help="uvicorn's parser, for both: auto, h11 or httptools")
     given = parser.parse_args()
     options = {"loop": given.loop, "http": given.http}
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    processes = [spawn.Process(target=serve, args=(theirs,), daemon=True)]
-    processes[0].start()
-    rpc_port = ours.recv()
-    ports = {kind: free_port() for kind in PATHS}
-    for kind, port in ports.items():
-        processes.append(spawn.Process(target=run_app, args=(kind, rpc_port, port, options), daemon=True))
-        processes[-1].start()
-    measure(ports, given.blocks)
-    ours.send(None)
-    for process in processes[1:]:
-        process.terminate()
-    for process in processes:
-        process.join()
+    with Children() as children:
+        rpc_port = children.start(serve).hear()
+        ports = {kind: free_port() for kind in PATHS}
+        for kind, port in ports.items():
+            children.start(run_app, kind, rpc_port, port, options)
+        measure(ports, given.blocks, children)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import multiprocessing
+import socket
 import time
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import connect
 
 from benchmarks.browser import wait_for_stream
+from benchmarks.children import Children
 from benchmarks.figures import median, percentile
 from benchmarks.gateway import free_port
 from one_liner.gateway.frames import read_binary_frame
@@ -29,7 +30,6 @@ from tests.gateway_process import GatewayProcess
 
 SHAPES = {"colour": (1080, 1920, 3), "grey": (1080, 1920)}
 _WARM_S = 2.0
-_KNOCK_S = 0.1
 
 
 class Seen(NamedTuple):
@@ -66,7 +66,7 @@ def serve(kind: str, rate_hz: float, out: Connection) -> None:
         out.recv()
 
 
-def run_bare(kind: str, rate_hz: float, port: int) -> None:
+def run_bare(kind: str, rate_hz: float, port: int, _: Connection) -> None:
     """An application that sends as many bytes."""
     content = np.random.default_rng(1).integers(0, 255, SHAPES[kind], np.uint8).tobytes()
 
@@ -92,13 +92,13 @@ def watch(url: str, seconds: float, out: Connection) -> None:
         ages_ms: list[float] = []
         numbers: list[int] = []
         count = 0
-        async with connect(url, proxy=None, compression=None, max_size=None) as socket:
+        async with connect(url, proxy=None, compression=None, max_size=None) as websocket:
             warm = time.perf_counter() + _WARM_S
             while time.perf_counter() < warm:
-                await socket.recv()
+                await websocket.recv()
             began = now = time.perf_counter()
             while now < began + seconds:
-                frame = await socket.recv()
+                frame = await websocket.recv()
                 now = time.perf_counter()
                 count += 1
                 if not url.endswith("/bare"):
@@ -113,56 +113,39 @@ def watch(url: str, seconds: float, out: Connection) -> None:
     out.send(asyncio.run(main()))
 
 
-def seen_by_one(url: str, seconds: float) -> Seen:
+def seen_by_one(children: Children, url: str, seconds: float) -> Seen:
     """What one watcher had, in a process of its own."""
-    spawn = multiprocessing.get_context("spawn")
-    here, there = spawn.Pipe()
-    process = spawn.Process(target=watch, args=(url, seconds, there), daemon=True)
-    process.start()
-    there.close()
-    seen: Seen = here.recv()
-    process.join()
+    with children.start(watch, url, seconds) as watcher:
+        seen: Seen = watcher.hear()
     return seen
 
 
-def wait_for_port(port: int) -> None:
-    """Until somebody listens."""
-
-    async def knock() -> None:
-        while True:
-            try:
-                async with connect(f"ws://127.0.0.1:{port}/bare", proxy=None):
-                    return
-            except OSError:
-                await asyncio.sleep(_KNOCK_S)
-
-    asyncio.run(knock())
+def listens(port: int) -> bool:
+    """Whether somebody does."""
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def measure(kind: str, rate_hz: float, seconds: float, rounds: int) -> None:
     """One kind of frame at one rate."""
-    spawn = multiprocessing.get_context("spawn")
-    here, there = spawn.Pipe()
-    port = free_port()
-    server = spawn.Process(target=serve, args=(kind, rate_hz, there), daemon=True)
-    bare = spawn.Process(target=run_bare, args=(kind, rate_hz, port), daemon=True)
-    server.start()
-    bare.start()
-    with GatewayProcess("--server", f"127.0.0.1:{here.recv()}", "--no-ui") as gateway:
+    with Children() as children, contextlib.ExitStack() as stack:
+        rpc_port, port = children.start(serve, kind, rate_hz).hear(), free_port()
+        children.start(run_bare, kind, rate_hz, port)
+        gateway = stack.enter_context(GatewayProcess("--server", f"127.0.0.1:{rpc_port}", "--no-ui"))
         wait_for_stream(gateway, "camera")
-        wait_for_port(port)
+        children.wait_for(lambda: listens(port))
         process = psutil.Process(gateway.pid)
         ours, theirs, cost_ms = [], [], []
         for _ in range(rounds):
             before = sum(process.cpu_times()[:2])
-            one = seen_by_one(f"ws://127.0.0.1:{gateway.port}/api/streams/camera/ws?format=binary", seconds)
+            one = seen_by_one(children, f"ws://127.0.0.1:{gateway.port}/api/streams/camera/ws?format=binary", seconds)
             cost_ms.append(1000 * (sum(process.cpu_times()[:2]) - before) / (one.rate_hz * (seconds + _WARM_S)))
             ours.append(one)
-            theirs.append(seen_by_one(f"ws://127.0.0.1:{port}/bare", seconds))
+            theirs.append(seen_by_one(children, f"ws://127.0.0.1:{port}/bare", seconds))
         memory = process.memory_info().rss / 2**20
-    for child in (bare, server):
-        child.terminate()
-        child.join()
     ages_ms = [age for one in ours for age in one.ages_ms]
     rates = ", ".join(f"{one.rate_hz:.0f}" for one in ours)
     print(

@@ -10,18 +10,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import multiprocessing
 import os
 import socket
 import struct
 import time
 from multiprocessing.connection import Connection
-from typing import Any
 
 import psutil
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
+from benchmarks.children import Children
 from one_liner.gateway import create_app
 from one_liner.server import RouterServer
 
@@ -94,22 +93,11 @@ def watch(port: int, count: int, out: Connection) -> None:
         sockets = [await connect(f"ws://127.0.0.1:{port}/pubsub", proxy=None) for _ in watchers]
         tasks = [asyncio.create_task(one.watch(each)) for one, each in zip(watchers, sockets, strict=True)]
         out.send("ready")
-        while await asyncio.to_thread(out.recv) != "end":
+        while await asyncio.to_thread(out.recv):
             ended = sum(task.done() for task in tasks)
             out.send((sum(one.got for one in watchers), sum(one.missed for one in watchers), ended))
-        for task in tasks:
-            task.cancel()
 
     asyncio.run(main())
-
-
-def start(target: Any, *arguments: Any) -> tuple[Any, Connection]:
-    """A function in a process of its own, and the line to it."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    child = context.Process(target=target, args=(*arguments, there), daemon=True)
-    child.start()
-    return child, here
 
 
 def main() -> None:
@@ -120,11 +108,16 @@ def main() -> None:
     parser.add_argument("--hz", type=float, default=20)
     parser.add_argument("--bytes", type=int, default=1000)
     options = parser.parse_args()
-    server, server_line = start(serve, options.hz, options.bytes)
-    web, web_line = start(gateway, server_line.recv())
-    pid, port = web_line.recv()
-    crowd, crowd_line = start(watch, port, options.watchers)
-    crowd_line.recv()
+    with Children() as children:
+        measure(options, children)
+
+
+def measure(options: argparse.Namespace, children: Children) -> None:
+    """Print a line every few seconds."""
+    server = children.start(serve, options.hz, options.bytes)
+    pid, port = children.start(gateway, server.hear()).hear()
+    crowd = children.start(watch, port, options.watchers)
+    crowd.hear()
     silent = [stalled(port) for _ in range(options.stalled)]
     gateway_process = psutil.Process(pid)
     began = came = time.monotonic()
@@ -137,8 +130,7 @@ def main() -> None:
             for one in silent:
                 one.close()
             silent = [stalled(port) for _ in range(options.stalled)]
-        crowd_line.send("how many?")
-        got, missed, ended = crowd_line.recv()
+        got, missed, ended = crowd.ask("how many?")
         rss, cpu = gateway_process.memory_info().rss / 2**20, sum(gateway_process.cpu_times()[:2])
         rate = (got - before) / _LEADING_S / options.watchers
         before = got
@@ -149,10 +141,6 @@ def main() -> None:
         )
     for one in silent:
         one.close()
-    crowd_line.send("end")
-    for child in (crowd, web, server):
-        child.terminate()
-        child.join()
 
 
 if __name__ == "__main__":

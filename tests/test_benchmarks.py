@@ -19,6 +19,7 @@ from threading import Event
 import psutil
 import pytest
 
+from benchmarks.children import Children
 from benchmarks.comparison import Pair, failed_now, pairs
 from benchmarks.contenders import NAMES
 from benchmarks.contenders.contender import Reader, Sample
@@ -153,6 +154,55 @@ def test_who_is_not_installed_is_left_out_by_name():
 def test_a_process_that_fails_is_an_error_that_says_why():
     with Worker("serve", "ours", "no such workload") as worker, pytest.raises(FailedError, match="KeyError"):
         worker.hear(PATIENCE_S)
+
+
+def _answers(line):
+    while True:
+        line.send(2 * line.recv())
+
+
+def _waits(line):
+    line.recv()
+
+
+def _fails(line):
+    raise SystemExit(3)
+
+
+def _is_done(line):
+    line.send("done")
+
+
+@pytest.mark.timeout(120)
+def test_children_are_heard_and_ended():
+    with Children() as children:
+        first, second = children.start(_answers), children.start(_answers)
+        assert first.ask(1) == 2
+        with children.start(_is_done) as third:
+            assert third.hear() == "done"
+        # One that has ended in good order is no reason to end.
+        children.start(_is_done).process.join()
+        assert second.ask(21) == 42
+    assert not first.process.is_alive()
+    assert not second.process.is_alive()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda children, failing, waiting: failing.hear(),
+        lambda children, failing, waiting: waiting.hear(),
+        lambda children, failing, waiting: children.wait_for(lambda: False),
+    ],
+    ids=["for itself", "for another", "for something"],
+)
+def test_who_waits_for_a_child_that_has_failed_is_told_and_does_not_hang(wait):
+    with Children() as children:
+        waiting, failing = children.start(_waits), children.start(_fails)
+        with pytest.raises(SystemExit, match="'_fails' ended with 3"):
+            wait(children, failing, waiting)
+    assert not waiting.process.is_alive()
 
 
 # --- arithmetic ------------------------------------------------------------------------------------------------------
