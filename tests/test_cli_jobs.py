@@ -218,6 +218,22 @@ def test_events_are_printed_as_they_come(server: RouterServer) -> None:
     assert one_liner(server, "events", "--topic", "gossip").returncode == 2
 
 
+@pytest.mark.parametrize("kind", ["²", "--7", "٣", "-", "9" * 30])
+def test_a_kind_that_only_looks_like_a_number_is_text(server: RouterServer, kind: str) -> None:
+    server.emit(kind)
+    server.emit("other")
+    found = one_liner(server, "events", "--once", "--json", f"--kind={kind}")
+    assert [json.loads(line)["kind"] for line in found.stdout.splitlines()] == [kind], found.stderr
+
+
+def test_events_end_when_the_time_is_up_whether_any_came_or_not(server: RouterServer) -> None:
+    server.emit("before")
+    found = one_liner(server, "events", "--json", "--seconds", "0.5")
+    assert [json.loads(line)["kind"] for line in found.stdout.splitlines()] == ["before"]
+    assert (found.returncode, found.stderr) == (0, "")
+    assert one_liner(server, "events", "--seconds", "-1").returncode != 0
+
+
 def test_all_jobs_as_they_come(server: RouterServer) -> None:
     with (
         running(server, "jobs", "--follow", "--json") as process,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
 from typing import Annotated
 
 import typer
@@ -17,9 +21,11 @@ from one_liner.cli.connection import (
     connect,
 )
 from one_liner.cli.values import in_one_line, to_json
-from one_liner.errors import StreamTimeoutError
+from one_liner.config import check_timeout
 from one_liner.events.event import Event
 from one_liner.events.listening import EventStream
+
+_WHOLE_NUMBER = re.compile("-?[0-9]{1,18}")
 
 
 def events(
@@ -46,26 +52,42 @@ def events(
     json: JsonOption = False,
 ) -> None:
     """Print the last events, and then each as it comes, emergencies first. Ctrl-C ends it."""
-    kinds = None if kind is None else [int(one) if one.lstrip("-").isdigit() else one for one in kind]
+    kinds = None if kind is None else [_kind(one) for one in kind]
+    limit_s = check_timeout(seconds)
     with connect(server, timeout, keys, server_key) as client:
         client.wait_until_connected(timeout)
         if once:
             for event in client.events(topic, kinds, last, source=source):
                 print(_line(event, json), flush=True)
             return
-        with client.iter_events(topic, kinds, source=source, last=last, timeout_s=seconds) as coming:
+        with client.iter_events(topic, kinds, source=source, last=last) as coming, _closed_after(coming, limit_s):
             try:
-                _print(coming, count, seconds, json)
-            except (KeyboardInterrupt, StreamTimeoutError):
+                for number, event in enumerate(coming, 1):
+                    print(_line(event, json), flush=True)
+                    if number == count:
+                        return
+            except KeyboardInterrupt:
                 return
 
 
-def _print(coming: EventStream, count: int | None, seconds: float | None, json: bool) -> None:
-    end = float("inf") if seconds is None else time.perf_counter() + seconds
-    for number, event in enumerate(coming, 1):
-        print(_line(event, json), flush=True)
-        if number == count or time.perf_counter() >= end:
-            return
+@contextmanager
+def _closed_after(coming: EventStream, seconds: float | None) -> Iterator[None]:
+    """Have a stream of events end by itself, whether something comes or not."""
+    if seconds is None:
+        yield
+        return
+    timer = Timer(seconds, coming.close)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _kind(word: str) -> int | str:
+    """A kind as it is written: a whole number, or text."""
+    return int(word) if _WHOLE_NUMBER.fullmatch(word) else word
 
 
 def _line(event: Event, json: bool) -> str:
