@@ -1,41 +1,30 @@
-"""`AsyncRouterClient`: the window on a `RouterServer` for asyncio.
-
-On any event loop. Calls go through one connection, however many are in flight; the loop attends to it itself, or where
-it cannot, as Windows' Proactor, a thread. Samples come to the threads of the client that is inside, and wake the loop.
-What is said to the server, and every error, is that of `RouterClient`.
-"""
+"""`AsyncRouterClient` itself, which only composes: what is said to the server, and its errors, are the core's."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
-from threading import Lock, Semaphore
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from threading import Semaphore
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
+from one_liner.aio.bell import LOOK_EVERY_S, Bell
+from one_liner.aio.job import AsyncJob
+from one_liner.aio.lease import AsyncLease
+from one_liner.aio.proxy import AsyncProxy
 from one_liner.client import IfBusy, RouterClient, default_name
 from one_liner.clock import SYSTEM_CLOCK
 from one_liner.commands.follower import source_of
-from one_liner.commands.info import JobInfo, error_of_job
-from one_liner.commands.state import JobState
+from one_liner.commands.info import JobInfo
 from one_liner.config import check_arguments, check_timeout
 from one_liner.errors import ClosedError, ConfigurationError, OneLinerError, UnknownStreamError
-from one_liner.events.event import Event, Topic
+from one_liner.events.event import Event
 from one_liner.events.hub import route_of
 from one_liner.limits import Limits
-from one_liner.rpc.description import (
-    MethodDescription,
-    NamedCallDescription,
-    ObjectDescription,
-    ParameterDescription,
-    PropertyDescription,
-    ServerDescription,
-)
-from one_liner.rpc.held import HeldLease
+from one_liner.rpc.description import ObjectDescription, ServerDescription
 from one_liner.rpc.link import State
-from one_liner.rpc.plain import DefaultRepr
 from one_liner.streams.buffers import check_most
 from one_liner.streams.configuration import StreamConfigurations
 from one_liner.streams.ledger import ReaderStatistics
@@ -46,31 +35,8 @@ from one_liner.wire.messages import Kind
 if TYPE_CHECKING:
     from one_liner.keys import KeySource
 
-__all__ = [
-    "AsyncJob",
-    "AsyncLease",
-    "AsyncProxy",
-    "AsyncRouterClient",
-    "DefaultRepr",
-    "Event",
-    "JobInfo",
-    "JobState",
-    "MethodDescription",
-    "NamedCallDescription",
-    "ObjectDescription",
-    "ParameterDescription",
-    "PropertyDescription",
-    "Sample",
-    "ServerDescription",
-    "State",
-    "StreamConfigurations",
-    "Topic",
-]
-
 Timeout = float | Literal["default"] | None
 _CLIENTS_TIMEOUT: Final = "default"
-_LOOK_EVERY_S: Final = 0.25
-_FIRST_LOOK_S: Final = 0.02
 _MOST_EVENTS: Final = 1000
 
 
@@ -186,7 +152,7 @@ class AsyncRouterClient:
         limit_s = check_timeout(timeout_s)
         link, began = self._parts.link, SYSTEM_CLOCK.now()
         deadline = math.inf if limit_s is None else began + limit_s
-        async with _Bell(link.listen, link.unlisten) as bell:
+        async with Bell(link.listen, link.unlisten) as bell:
             while not link.ready:
                 now = SYSTEM_CLOCK.now()
                 # As long as there is time, a server that is not there may still come.
@@ -195,7 +161,7 @@ class AsyncRouterClient:
                     refusal = link.refusal(began, deadline)
                     if refusal is not None:
                         raise refusal
-                await bell.wait(min(_LOOK_EVERY_S, deadline - now))
+                await bell.wait(min(LOOK_EVERY_S, deadline - now))
 
     async def describe(self) -> ServerDescription:
         """Everything the server serves, its routers included."""
@@ -341,7 +307,7 @@ class AsyncRouterClient:
         try:
             while not (handle.closed and waiting.empty()):
                 try:
-                    async with asyncio.timeout(_LOOK_EVERY_S):
+                    async with asyncio.timeout(LOOK_EVERY_S):
                         event = await waiting.get()
                 except TimeoutError:
                     continue
@@ -381,12 +347,12 @@ class AsyncRouterClient:
         subscription = self._parts.subscription(name)
         began = SYSTEM_CLOCK.now()
         deadline = math.inf if limit_s is None else began + limit_s
-        async with _Bell(subscription.listen, subscription.unlisten) as bell:
+        async with Bell(subscription.listen, subscription.unlisten) as bell:
             while True:
                 sample = subscription.take_or_none(began, deadline)
                 if sample is not None:
                     return sample
-                await bell.wait(min(_LOOK_EVERY_S, deadline - SYSTEM_CLOCK.now()))
+                await bell.wait(min(LOOK_EVERY_S, deadline - SYSTEM_CLOCK.now()))
 
     async def get_samples(
         self, name: str, block: bool = False, *, max_samples: int | None = None, timeout_s: float | None = None
@@ -401,12 +367,12 @@ class AsyncRouterClient:
         deadline = math.inf if limit_s is None else began + limit_s
         if samples := subscription.take_many_if_any(most, began, deadline):
             return samples
-        async with _Bell(subscription.listen, subscription.unlisten) as bell:
+        async with Bell(subscription.listen, subscription.unlisten) as bell:
             while True:
                 samples = subscription.take_many_if_any(most, began, deadline)
                 if samples:
                     return samples
-                await bell.wait(min(_LOOK_EVERY_S, deadline - SYSTEM_CLOCK.now()))
+                await bell.wait(min(LOOK_EVERY_S, deadline - SYSTEM_CLOCK.now()))
 
     def last_sample(self, name: str) -> Sample:
         """Show the last sample that came, taken or not, without taking it. Does not wait."""
@@ -505,222 +471,6 @@ class AsyncRouterClient:
 
     async def _control(self, path: str, word: str, **arguments: Any) -> Any:
         return (await self._ask(Kind.CONTROL, path, [word, arguments]))[1]
-
-
-class AsyncJob:
-    """One job of a server; `await job.result()`. What it says of itself is as new as the last answer.
-
-    Args:
-        control: asks the server.
-        info: what is known of it.
-
-    Attributes:
-        info: all that is known of it: `id`, `command`, `state`, `progress`, …
-    """
-
-    def __init__(self, control: Callable[..., Awaitable[Any]], info: JobInfo) -> None:
-        self._control = control
-        self.info = info
-
-    @property
-    def id(self) -> str:
-        """Its name; with it `await client.job(id)` finds it again."""
-        return self.info.id
-
-    @property
-    def done(self) -> bool:
-        """Whether it has ended."""
-        return self.info.state.ended
-
-    async def refresh(self) -> JobInfo:
-        """Ask the server how it is."""
-        self.info = JobInfo.from_dict(await self._control(self.id, "job"), route_of(source_of(self.id)))
-        return self.info
-
-    async def updates(self) -> AsyncIterator[JobInfo]:
-        """What becomes of it, from now to its end. Whoever is slow gets the newest."""
-        info, pause_s = self.info, _FIRST_LOOK_S
-        yield info
-        while not info.state.ended:
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LOOK_EVERY_S)
-            before, info = info, await self.refresh()
-            if info.revision != before.revision:
-                yield info
-
-    async def wait(self) -> JobInfo:
-        """Wait until it has ended, however that was; `asyncio.timeout` says for how long."""
-        async for info in self.updates():
-            self.info = info
-        return self.info
-
-    async def result(self) -> Any:
-        """Wait for what it gives. Raises what it raised, and as `JobHandle.result`."""
-        await self.wait()
-        if self.info.state is not JobState.SUCCEEDED:
-            raise error_of_job(self.info)
-        return await self._control(self.id, "job_result")
-
-    async def log(self) -> list[str]:
-        """What it has logged so far; of much, the last lines."""
-        return list(await self._control(self.id, "job_log"))
-
-    async def cancel(self) -> bool:
-        """Have it end; False when it had ended before. As `JobHandle.cancel`."""
-        return bool(await self._control(self.id, "cancel_job"))
-
-    async def pause(self) -> None:
-        """Have it wait at its next check point."""
-        await self._control(self.id, "pause_job")
-
-    async def resume(self) -> None:
-        """Have it go on."""
-        await self._control(self.id, "resume_job")
-
-    def __repr__(self) -> str:
-        return f"<async job {self.id}, {self.info.command}: {self.info.state}>"
-
-
-class AsyncLease:
-    """Exclusive control for the time of an `async with`; see `HeldLease` for what it is.
-
-    Args:
-        client: whose lease it is.
-        obj_name: the object; "" for the whole server.
-        force: take it from whoever has it.
-        on_lost: called in the event loop with the reason when the lease is lost.
-    """
-
-    def __init__(
-        self, client: RouterClient, obj_name: str, force: bool, on_lost: Callable[[OneLinerError], Any] | None
-    ) -> None:
-        self._client, self._obj_name, self._force, self._on_lost = client, obj_name, force, on_lost
-        self._held: HeldLease | None = None
-
-    async def __aenter__(self) -> Self:
-        loop, on_lost = asyncio.get_running_loop(), self._on_lost
-        lock, unwanted = Lock(), False
-
-        def lost(reason: OneLinerError) -> None:
-            if on_lost is not None:
-                loop.call_soon_threadsafe(on_lost, reason)
-
-        def take() -> HeldLease:
-            held = self._client.lease(self._obj_name, force=self._force, on_lost=lost)
-            with lock:
-                if not unwanted:
-                    self._held = held
-                    return held
-            held.release()
-            return held
-
-        try:
-            await asyncio.to_thread(take)
-        except asyncio.CancelledError:
-            # The thread cannot be cancelled: what it gets, nobody would ever give back.
-            with lock:
-                unwanted, held = True, self._held
-            if held is not None:
-                await asyncio.to_thread(held.release)
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._held is not None:
-            await asyncio.to_thread(self._held.release)
-
-    @property
-    def held(self) -> bool:
-        """Whether it is still ours, as far as is known here."""
-        return self._held is not None and self._held.held
-
-    def check(self) -> None:
-        """Raise `LeaseLostError` if it is ours no longer."""
-        if self._held is None:
-            raise ConfigurationError("a lease is taken by `async with`")
-        self._held.check()
-
-
-class AsyncProxy:
-    """A remote object, or something in one: call it, or await it to read it.
-
-    `await laser.set_power(5)` · `await laser.power` · `await rig.stage.move(1.0)` · `await laser.set("power", 5)` is
-    the method `set` of the laser; to set a property say `await client.set("laser", "power", 5)`.
-    """
-
-    __slots__ = ("_attr_name", "_client", "_obj_name")
-
-    _client: AsyncRouterClient
-    _obj_name: str
-    _attr_name: str | None
-
-    def __init__(self, client: AsyncRouterClient, obj_name: str, attr_name: str | None = None) -> None:
-        object.__setattr__(self, "_client", client)
-        object.__setattr__(self, "_obj_name", obj_name)
-        object.__setattr__(self, "_attr_name", attr_name)
-
-    def __getattr__(self, name: str) -> AsyncProxy:
-        if name[:1] == "_":
-            raise AttributeError(f"{name!r} is private: it cannot be reached through a proxy")
-        return AsyncProxy(self._client, self._path(), name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f'nothing can be awaited here: say `await client.set("{self._path()}", "{name}", …)`')
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[Any]:
-        """Call it; await what this gives."""
-        return self._client.call(self._obj_name, self._attr_name or "__call__", list(args), kwargs)
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        if self._attr_name is None:
-            raise TypeError(f"{self._obj_name!r} is an object, not a property: await one of its methods or properties")
-        return self._client.get(self._obj_name, self._attr_name).__await__()
-
-    def __repr__(self) -> str:
-        return f"<async proxy of {self._path()!r}>"
-
-    def _path(self) -> str:
-        return self._obj_name if self._attr_name is None else f"{self._obj_name}.{self._attr_name}"
-
-
-class _Bell:
-    """Wakes a coroutine from another thread, for as long as the `async with` lasts."""
-
-    def __init__(self, listen: Callable[[Any], None], unlisten: Callable[[Any], None]) -> None:
-        self._listen, self._unlisten = listen, unlisten
-        self._event = asyncio.Event()
-        self._rung = False
-
-    async def __aenter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
-        self._listen(self._ring)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._unlisten(self._ring)
-
-    def _ring(self, *_: object) -> None:
-        # Once is enough: it is a system call, and the ringing thread, which has more to do, waits for Python's lock.
-        if self._rung:
-            return
-        self._rung = True
-        try:
-            self._loop.call_soon_threadsafe(self._event.set)
-        except RuntimeError:
-            return  # The loop was closed in this very moment.
-
-    async def wait(self, timeout_s: float) -> None:
-        """Wait until it has rung since the last time, or for so long."""
-        if timeout_s > 0:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._event.wait()
-            except TimeoutError:
-                return
-        self._rung = False
-        self._event.clear()
 
 
 def _text(name: Any) -> str:
