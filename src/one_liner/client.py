@@ -74,11 +74,13 @@ class Parts(Frozen):
         link: knows whether the server lives.
         rpc: makes calls.
         subscription: the stream of this name; raises `UnknownStreamError` if it was not configured.
+        jobs: tells what becomes of jobs.
     """
 
     link: Link
     rpc: RpcClient
     subscription: Callable[[str], Subscription]
+    jobs: JobFollower
 
 
 class RouterClient(Closing):
@@ -548,13 +550,7 @@ class RouterClient(Closing):
             source: as in `on_event`.
         """
         selection = Selection.of(topic, kind)
-        data = self._control(
-            route_of(_text(source)),
-            "events",
-            topics=[one.value for one in selection.topics],
-            kinds=None if selection.kinds is None else list(selection.kinds),
-            last=check_last(last),
-        )
+        data = self._control(route_of(_text(source)), "events", **selection.as_arguments(), last=check_last(last))
         return [Event.from_dict(one, source) for one in data]
 
     def observe(self, obj_name: str, attr_name: str, frequency_hz: float | None = None) -> None:
@@ -793,7 +789,7 @@ class RouterClient(Closing):
 
     def parts(self) -> Parts:
         """What this client is made of; for other faces of the library, which only wait in another way."""
-        return Parts(self._link, self._rpc, self._subscription)
+        return Parts(self._link, self._rpc, self._subscription, self._jobs)
 
     def _control(self, path: str, word: str, **arguments: Any) -> Any:
         return self._rpc.ask(Kind.CONTROL, _text(path), [word, arguments])[1]

@@ -6,7 +6,10 @@ it cannot, as Windows' Proactor, a thread. Samples and events come to the thread
 wake the loop. What is said to the server is not here: that is the core, in `rpc/`, `streams/` and `events/`.
 """
 
+from one_liner.aio.background import anew, in_background
+from one_liner.aio.callback import AsyncCallback
 from one_liner.aio.client import AsyncRouterClient
+from one_liner.aio.events import AsyncEventStream
 from one_liner.aio.job import AsyncJob
 from one_liner.aio.lease import AsyncLease
 from one_liner.aio.proxy import AsyncProxy
@@ -27,6 +30,8 @@ from one_liner.streams.configuration import StreamConfigurations
 from one_liner.streams.sample import Sample
 
 __all__ = [
+    "AsyncCallback",
+    "AsyncEventStream",
     "AsyncJob",
     "AsyncLease",
     "AsyncProxy",
@@ -45,4 +50,6 @@ __all__ = [
     "State",
     "StreamConfigurations",
     "Topic",
+    "anew",
+    "in_background",
 ]

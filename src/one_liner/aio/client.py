@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from threading import Semaphore
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast, overload
 
 from one_liner.aio.bell import LOOK_EVERY_S, Bell
+from one_liner.aio.callback import AsyncCallback
+from one_liner.aio.events import AsyncEventStream
 from one_liner.aio.job import AsyncJob
 from one_liner.aio.lease import AsyncLease
 from one_liner.aio.proxy import AsyncProxy
@@ -19,25 +22,37 @@ from one_liner.clock import SYSTEM_CLOCK
 from one_liner.commands.follower import source_of
 from one_liner.commands.info import JobInfo
 from one_liner.config import check_arguments, check_timeout
-from one_liner.errors import ClosedError, ConfigurationError, OneLinerError, UnknownStreamError
+from one_liner.errors import (
+    ClosedError,
+    ConfigurationError,
+    NoDataError,
+    OneLinerError,
+    TransportError,
+    UnknownStreamError,
+)
 from one_liner.events.event import Event
 from one_liner.events.hub import route_of
+from one_liner.events.inbox import check_last
+from one_liner.events.selection import Selection
 from one_liner.limits import Limits
 from one_liner.rpc.description import ObjectDescription, ServerDescription
 from one_liner.rpc.link import State
-from one_liner.streams.buffers import check_most
+from one_liner.streams.buffers import DEFAULT_MAX_BYTES, DEFAULT_MAX_SAMPLES, check_most
 from one_liner.streams.configuration import StreamConfigurations
 from one_liner.streams.ledger import ReaderStatistics
+from one_liner.streams.listening import Gone, delivering
 from one_liner.streams.sample import Sample
 from one_liner.transport.sockets import Context
 from one_liner.wire.messages import Kind
+from one_liner.wire.serializers import Loads
 
 if TYPE_CHECKING:
     from one_liner.keys import KeySource
 
 Timeout = float | Literal["default"] | None
 _CLIENTS_TIMEOUT: Final = "default"
-_MOST_EVENTS: Final = 1000
+_CALLBACK_SLICE_S: Final = 1.0
+T = TypeVar("T")
 
 
 class AsyncRouterClient:
@@ -55,6 +70,7 @@ class AsyncRouterClient:
         context: the ZeroMQ context to use; the process' own if None.
         name: what the server calls this client.
         timeout_s: for calls that bring none of their own; None waits as long as the server lives.
+        if_busy: for calls that do not say it themselves, and for proxies: "wait" in line, or have it "refuse".
         heartbeat_s: how often the server is asked whether it lives.
         allow_pickle: whether pickled samples may be read.
         keys: for a secured server: the file with our keys.
@@ -75,6 +91,7 @@ class AsyncRouterClient:
         *,
         name: str | None = None,
         timeout_s: float | None = None,
+        if_busy: IfBusy = "wait",
         heartbeat_s: float = 1.0,
         allow_pickle: bool = False,
         keys: KeySource | None = None,
@@ -90,6 +107,7 @@ class AsyncRouterClient:
             context,
             name=self._name,
             timeout_s=timeout_s,
+            if_busy=if_busy,
             heartbeat_s=heartbeat_s,
             allow_pickle=allow_pickle,
             keys=keys,
@@ -97,12 +115,21 @@ class AsyncRouterClient:
             limits=limits,
         )
         self._parts = self._inner.parts()
+        self._callbacks: list[AsyncCallback[Any]] = []
 
     # --- life --------------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Stop everything; every waiter gets a `ClosedError`. Any number of times."""
+        """Stop everything; every waiter gets a `ClosedError`. Any number of times.
+
+        Coroutine functions that are under way as callbacks are cancelled.
+        """
         await asyncio.to_thread(self._inner.close)
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback.close()
+        for callback in callbacks:
+            await callback.ended()
 
     async def __aenter__(self) -> Self:
         return self
@@ -147,12 +174,16 @@ class AsyncRouterClient:
         """How many replies came after their call had been given up."""
         return self._inner.stale_replies
 
+    def on_state(self, callback: Callable[[State], Any]) -> AsyncCallback[State]:
+        """Call a function with `state`, now and at every change, in the running loop; see `AsyncCallback`."""
+        return self._keep(AsyncCallback("state", callback, self._states()))
+
     async def wait_until_connected(self, timeout_s: float | None = None) -> None:
         """Wait until the server answers; `timeout_s` as None gives it three heartbeats. Raises as `RouterClient`'s."""
         limit_s = check_timeout(timeout_s)
         link, began = self._parts.link, SYSTEM_CLOCK.now()
         deadline = math.inf if limit_s is None else began + limit_s
-        async with Bell(link.listen, link.unlisten) as bell:
+        with Bell(link.listen, link.unlisten) as bell:
             while not link.ready:
                 now = SYSTEM_CLOCK.now()
                 # As long as there is time, a server that is not there may still come.
@@ -187,7 +218,7 @@ class AsyncRouterClient:
         Args:
             obj_name: the object; "" for the whole server.
             force: take it from whoever has it.
-            on_lost: called in the event loop with the reason when the lease is lost.
+            on_lost: called in the event loop, as an `AsyncCallback` is, with the reason when the lease is lost.
         """
         return AsyncLease(self._inner, obj_name, force, on_lost)
 
@@ -242,9 +273,21 @@ class AsyncRouterClient:
         """Set a property or an attribute. Raises as `call`."""
         await self._ask(Kind.SET, obj_name, [_text(attr_name), value], timeout_s, if_busy)
 
-    def proxy(self, obj_name: str) -> AsyncProxy:
-        """A remote object: `await laser.set_power(5)` calls a method, `await laser.power` reads a property."""
-        return AsyncProxy(self, _text(obj_name))
+    @overload
+    def proxy(self, obj_name: str) -> AsyncProxy: ...
+
+    @overload
+    def proxy(self, obj_name: str, cls: Callable[..., T]) -> T: ...
+
+    def proxy(self, obj_name: str, cls: Callable[..., T] | None = None) -> Any:
+        """A remote object: `await laser.set_power(5)` calls a method, `await laser.power` reads a property.
+
+        Args:
+            obj_name: as in `call`. The server is not asked before something is.
+            cls: what it is, for editors and type checkers: a Protocol whose methods are `async def`, and whose
+                properties are `Awaitable`. Nothing is checked at run time.
+        """
+        return cast(Any, AsyncProxy(self, _text(obj_name)))
 
     # --- jobs --------------------------------------------------------------------------------------------------------
 
@@ -270,12 +313,12 @@ class AsyncRouterClient:
             on_death=on_death,
             who=self._name,
         )
-        return AsyncJob(self._control, JobInfo.from_dict(data, route_of(source_of(obj_name))))
+        return self._job(data, obj_name)
 
     async def job(self, job_id: str) -> AsyncJob:
         """Find a job by its id, whoever has submitted it. Raises as `RouterClient.job`."""
-        data = await self._control(job_id, "job")
-        return AsyncJob(self._control, JobInfo.from_dict(data, route_of(source_of(job_id))))
+        data = await self._control(_text(job_id), "job")
+        return self._job(data, job_id)
 
     async def jobs(self) -> list[JobInfo]:
         """The jobs that run, wait, or have ended, those of servers behind routers too."""
@@ -283,57 +326,85 @@ class AsyncRouterClient:
 
     # --- events ------------------------------------------------------------------------------------------------------
 
+    def on_event(
+        self,
+        callback: Callable[[Event], Any],
+        topic: Any = None,
+        kind: Any = None,
+        *,
+        source: str = "",
+        last: int = 0,
+    ) -> AsyncCallback[Event]:
+        """Call a function with every event, emergencies first, in the running loop; see `AsyncCallback`.
+
+        Listening begins with this call. Arguments, losses and errors as `RouterClient.on_event`.
+        """
+        asyncio.get_running_loop()  # Without one nobody would ever take what is listened to.
+        events = self.iter_events(topic, kind, source=source, last=last)
+        return self._keep(AsyncCallback("events", callback, events, events.close))
+
+    def iter_events(
+        self,
+        topic: Any = None,
+        kind: Any = None,
+        *,
+        source: str = "",
+        last: int = 0,
+        timeout_s: float | None = None,
+    ) -> AsyncEventStream:
+        """Events, one after the other: `async for event in client.iter_events(): …`; as `RouterClient.iter_events`.
+
+        Listening begins with this call. Close what is returned to stop; it ends with the client.
+        """
+        limit_s = check_timeout(timeout_s)
+        return AsyncEventStream(self._inner.iter_events(topic, kind, source=source, last=last), limit_s)
+
     async def events(self, topic: Any = None, kind: Any = None, last: int = 100, *, source: str = "") -> list[Event]:
         """What happened last, the oldest first; arguments as `RouterClient.events`."""
-        return await asyncio.to_thread(self._inner.events, topic, kind, last, source=source)
+        selection = Selection.of(topic, kind)
+        data = await self._control(route_of(_text(source)), "events", **selection.as_arguments(), last=check_last(last))
+        return [Event.from_dict(one, source) for one in data]
 
-    async def iter_events(
-        self, topic: Any = None, kind: Any = None, *, source: str = "", last: int = 0
-    ) -> AsyncGenerator[Event, None]:
-        """Events, one after the other: `async for event in client.iter_events(): …`; as `RouterClient.on_event`.
+    async def observe(self, obj_name: str, attr_name: str, frequency_hz: float | None = None) -> None:
+        """Have the server tell when a property changes; as `RouterServer.observe`, for everybody. Raises as `call`."""
+        await self._control(obj_name, "observe", attr_name=_text(attr_name), frequency_hz=frequency_hz)
 
-        Ends with the client. Close it (`aclosing`) to stop before.
-        """
-        loop = asyncio.get_running_loop()
-        waiting: asyncio.Queue[Event] = asyncio.Queue()
-        taken = Semaphore(_MOST_EVENTS)
-
-        def put(event: Event) -> None:
-            # Who is slow keeps this waiting, and loses events where they wait: at the client, counted.
-            taken.acquire()
-            loop.call_soon_threadsafe(waiting.put_nowait, event)
-
-        handle = self._inner.on_event(put, topic, kind, source=source, last=last)
-        try:
-            while not (handle.closed and waiting.empty()):
-                try:
-                    async with asyncio.timeout(LOOK_EVERY_S):
-                        event = await waiting.get()
-                except TimeoutError:
-                    continue
-                taken.release()
-                yield event
-        finally:
-            taken.release(_MOST_EVENTS)
-            await asyncio.to_thread(handle.close)
+    async def unobserve(self, obj_name: str, attr_name: str) -> None:
+        """Undo `observe`, for everybody. Raises `UnknownObjectError`, and as `call`."""
+        await self._control(obj_name, "unobserve", attr_name=_text(attr_name))
 
     # --- streams: receiving ------------------------------------------------------------------------------------------
 
     async def configure_stream(
-        self, name: str, storage_type: Literal["queue", "cache"] = "queue", *, wait: bool = False, **options: Any
+        self,
+        name: str,
+        storage_type: Literal["queue", "cache"] = "queue",
+        *,
+        max_samples: int = DEFAULT_MAX_SAMPLES,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        drop: Literal["oldest", "newest"] = "oldest",
+        deserializer: Loads | tuple[Any, Loads] | None = None,
+        last_sample: bool | None = None,
+        wait: bool = False,
+        timeout_s: float | None = None,
     ) -> None:
-        """Receive a stream from now on; `options` and errors as `RouterClient.configure_stream`.
-
-        Args:
-            name: the stream.
-            storage_type: "queue" hands out every sample, "cache" the newest.
-            wait: return when the server is known to send every sample from now on.
-            **options: `max_samples`, `max_bytes`, `drop`, `deserializer`, `last_sample`, `timeout_s`.
-        """
+        """Receive a stream from now on; arguments and errors as `RouterClient.configure_stream`."""
+        configure = partial(
+            self._inner.configure_stream,
+            name,
+            storage_type,
+            max_samples=max_samples,
+            max_bytes=max_bytes,
+            drop=drop,
+            deserializer=deserializer,
+            last_sample=last_sample,
+            wait=wait,
+            timeout_s=timeout_s,
+        )
         if wait:
-            await asyncio.to_thread(self._inner.configure_stream, name, storage_type, wait=True, **options)
+            await asyncio.to_thread(configure)
         else:
-            self._inner.configure_stream(name, storage_type, **options)
+            configure()
 
     def unconfigure_stream(self, name: str) -> None:
         """Receive a stream no longer; whoever waits for it gets a `ClosedError`."""
@@ -347,7 +418,7 @@ class AsyncRouterClient:
         subscription = self._parts.subscription(name)
         began = SYSTEM_CLOCK.now()
         deadline = math.inf if limit_s is None else began + limit_s
-        async with Bell(subscription.listen, subscription.unlisten) as bell:
+        with Bell(subscription.listen, subscription.unlisten) as bell:
             while True:
                 sample = subscription.take_or_none(began, deadline)
                 if sample is not None:
@@ -367,7 +438,7 @@ class AsyncRouterClient:
         deadline = math.inf if limit_s is None else began + limit_s
         if samples := subscription.take_many_if_any(most, began, deadline):
             return samples
-        async with Bell(subscription.listen, subscription.unlisten) as bell:
+        with Bell(subscription.listen, subscription.unlisten) as bell:
             while True:
                 samples = subscription.take_many_if_any(most, began, deadline)
                 if samples:
@@ -384,16 +455,27 @@ class AsyncRouterClient:
         The stream is configured as a queue if it was not yet. Ends, and raises, as `RouterClient.stream`.
         """
         check_timeout(timeout_s)
-        try:
-            self._parts.subscription(name)
-        except UnknownStreamError:
-            self._inner.configure_stream(name)
+        self._configure_if_new(name)
         while True:
             try:
                 sample = await self.get_stream(name, block=True, timeout_s=timeout_s)
             except (ClosedError, UnknownStreamError):
                 return
             yield sample
+
+    def on_sample(
+        self,
+        name: str,
+        callback: Callable[[Sample], Any],
+        on_error: Callable[[OneLinerError], Any] | None = None,
+    ) -> AsyncCallback[Any]:
+        """Call a function with every sample that is handed out, in the running loop; see `AsyncCallback`.
+
+        Arguments as `RouterClient.on_sample`; a slow function loses samples in the stream's buffer, counted.
+        """
+        asyncio.get_running_loop()
+        self._configure_if_new(name)
+        return self._keep(AsyncCallback(name, delivering(callback, on_error), self._samples(name)))
 
     def stream_statistics(self, name: str) -> ReaderStatistics:
         """Where the samples of a configured stream went."""
@@ -470,7 +552,65 @@ class AsyncRouterClient:
         return waiter
 
     async def _control(self, path: str, word: str, **arguments: Any) -> Any:
-        return (await self._ask(Kind.CONTROL, path, [word, arguments]))[1]
+        return (await self._ask(Kind.CONTROL, path, [word, arguments], if_busy="wait"))[1]
+
+    def _job(self, data: Any, path: str) -> AsyncJob:
+        info = JobInfo.from_dict(data, route_of(source_of(path)))
+        return AsyncJob(self._control, info, self._parts.jobs, self._keep)
+
+    def _configure_if_new(self, name: str) -> None:
+        try:
+            self._parts.subscription(name)
+        except UnknownStreamError:
+            self._inner.configure_stream(name)
+
+    def _keep(self, callback: AsyncCallback[T]) -> AsyncCallback[T]:
+        """Close it with the client."""
+        self._callbacks = [*(other for other in self._callbacks if not other.closed), callback]
+        return callback
+
+    async def _states(self) -> AsyncGenerator[State, None]:
+        """What the link tells its listeners, until it is closed."""
+        waiting: deque[State] = deque()
+        bell = Bell()
+
+        def tell(state: State) -> None:
+            waiting.append(state)
+            bell.ring()
+
+        self._parts.link.listen(tell)
+        try:
+            while True:
+                while waiting:
+                    state = waiting.popleft()
+                    yield state
+                    if state is State.CLOSED:
+                        return
+                await bell.wait()
+        finally:
+            self._parts.link.unlisten(tell)
+
+    async def _samples(self, name: str) -> AsyncGenerator[Sample | OneLinerError, None]:
+        """Samples, and what is raised in their place, for a callback."""
+        gone = Gone()
+        while True:
+            item: Sample | OneLinerError
+            try:
+                item = await self.get_stream(name, timeout_s=_CALLBACK_SLICE_S)
+                gone.is_over()
+            except NoDataError:
+                gone.is_over()
+                continue
+            except (ClosedError, UnknownStreamError):
+                return
+            except TransportError as error:
+                if not gone.is_news(error):
+                    await asyncio.sleep(LOOK_EVERY_S)
+                    continue
+                item = error
+            except OneLinerError as error:
+                item = error
+            yield item
 
 
 def _text(name: Any) -> str:

@@ -8,6 +8,8 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
+from one_liner.aio.background import in_background
+from one_liner.aio.callback import called
 from one_liner.client import RouterClient
 from one_liner.errors import ConfigurationError, OneLinerError
 from one_liner.rpc.held import HeldLease
@@ -20,7 +22,7 @@ class AsyncLease:
         client: whose lease it is.
         obj_name: the object; "" for the whole server.
         force: take it from whoever has it.
-        on_lost: called in the event loop with the reason when the lease is lost.
+        on_lost: called in the event loop, as an `AsyncCallback` is, with the reason when the lease is lost.
     """
 
     def __init__(
@@ -33,9 +35,15 @@ class AsyncLease:
         loop, on_lost = asyncio.get_running_loop(), self._on_lost
         lock, unwanted = Lock(), False
 
+        def tell(on_lost: Callable[[OneLinerError], Any], reason: OneLinerError) -> None:
+            in_background(called(on_lost, reason), f"one_liner callback lease of {self._obj_name or 'the server'}")
+
         def lost(reason: OneLinerError) -> None:
             if on_lost is not None:
-                loop.call_soon_threadsafe(on_lost, reason)
+                try:
+                    loop.call_soon_threadsafe(tell, on_lost, reason)
+                except RuntimeError:
+                    return  # The loop is closed: nobody is there to be told.
 
         def take() -> HeldLease:
             held = self._client.lease(self._obj_name, force=self._force, on_lost=lost)

@@ -126,7 +126,7 @@ class JobHandle:
             try:
                 self._result = self._follower.control(self.id, "job_result")
             except TransportError as trouble:
-                raise self._lost(trouble) from None
+                raise fate_unknown(self._info, trouble) from None
         return self._result
 
     def exception(self, timeout_s: float | None = None) -> OneLinerError | None:
@@ -281,7 +281,7 @@ class JobHandle:
 
     @property
     def _title(self) -> str:
-        return f"job {self.id} ({self.command})"
+        return title_of(self._info)
 
     def _look(self) -> None:
         """Ask the server, in case an update was lost."""
@@ -292,16 +292,7 @@ class JobHandle:
         except (JobLostError, RouterDownError):
             raise
         except TransportError as error:
-            raise self._lost(error) from None
-
-    def _lost(self, error: TransportError) -> TransportError:
-        """The same error, which says what that means for the job."""
-        reason = error.message.partition("; the call may")[0].partition("; nothing was sent")[0]
-        return type(error)(
-            f"{self._title} may or may not run to its end: {reason}; if its server lives, client.job({self.id!r}) "
-            "finds it again",
-            **error.details,
-        )
+            raise fate_unknown(self._info, error) from None
 
     def _steer(self, word: str) -> Any:
         answer = self._follower.control(self.id, word)
@@ -340,6 +331,21 @@ class JobHandle:
             return of(info)
 
         return self._keep(Callback(f"progress of {self.id}", callback, next_item, watch.close))
+
+
+def title_of(info: JobInfo) -> str:
+    """How a job is called in errors."""
+    return f"job {info.id} ({info.command})"
+
+
+def fate_unknown(info: JobInfo, error: TransportError) -> TransportError:
+    """The same error, which says what that means for a job."""
+    reason = error.message.partition("; the call may")[0].partition("; nothing was sent")[0]
+    return type(error)(
+        f"{title_of(info)} may or may not run to its end: {reason}; if its server lives, client.job({info.id!r}) "
+        "finds it again",
+        **error.details,
+    )
 
 
 class _Watch:

@@ -308,12 +308,7 @@ class EventHub:
             return  # What happens between the answer and the subscription would be missing.
         self._asked_for_last = {one: at for one, at in self._asked_for_last.items() if one.begins_late}
         self._asked_for_last[inbox] = again
-        kinds = inbox.selection.kinds
-        arguments = {
-            "topics": [topic.value for topic in inbox.selection.topics],
-            "kinds": None if kinds is None else list(kinds),
-            "last": inbox.last,
-        }
+        arguments = {**inbox.selection.as_arguments(), "last": inbox.last}
 
         def begin(data: Any) -> None:
             inbox.begin_with([Event.from_dict(one, listener.source) for one in data])

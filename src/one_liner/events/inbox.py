@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import Condition
 from typing import Final
 
@@ -40,6 +40,7 @@ class Inbox:
         self.dropped = 0
         self._clock, self._most = clock, most
         self._changed = Condition()
+        self._listeners: tuple[Callable[[], None], ...] = ()
         self._urgent: deque[Event] = deque()
         self._waiting: deque[Event] = deque()
         self._early: set[tuple[int, Topic, int]] | None = set() if last else None
@@ -63,7 +64,7 @@ class Inbox:
                 self._put_urgent(event)
             else:
                 self._put(event)
-            self._changed.notify_all()
+            self._ring()
 
     def begin_with(self, events: Iterable[Event]) -> None:
         """Put the last events in front of those that came meanwhile."""
@@ -78,7 +79,7 @@ class Inbox:
                 waiting.clear()
                 waiting.extend(one for one in first if (one.topic is Topic.EMERGENCY) is urgent)
                 waiting.extend(later)
-            self._changed.notify_all()
+            self._ring()
 
     def take(self, timeout_s: float | None = None) -> Event:
         """Wait for the next one.
@@ -90,27 +91,54 @@ class Inbox:
         with self._changed:
             if not self._changed.wait_for(lambda: self._closed or self._ready, timeout_s):
                 raise StreamTimeoutError(f"no event within {timeout_s:g} s")
-            if self._urgent:
-                event = self._urgent.popleft()
-            elif self._waiting and self._early is None:
-                event = self._waiting.popleft()
-            else:
-                raise ClosedError("nobody listens here any more")
-            if self._early is not None:
-                self._early.add(_name(event))
-            return event
+            return self._next()
+
+    def take_or_none(self) -> Event | None:
+        """The next one if there is one, for who waits elsewhere.
+
+        Raises:
+            ClosedError: none will come any more.
+        """
+        with self._changed:
+            return self._next() if self._closed or self._ready else None
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have a function called whenever there may be something new, from any thread; it has to be quick."""
+        with self._changed:
+            self._listeners = (*self._listeners, listener)
+
+    def unlisten(self, listener: Callable[[], None]) -> None:
+        """Undo `listen`."""
+        with self._changed:
+            self._listeners = tuple(other for other in self._listeners if other != listener)
 
     def close(self) -> None:
         """Wake whoever waits. What is here can still be taken."""
         with self._changed:
             self._closed = True
             self._early = None
-            self._changed.notify_all()
+            self._ring()
 
     @property
     def _ready(self) -> bool:
         # While the last events are still on their way, what came meanwhile waits for them; emergencies do not.
         return bool(self._urgent or (self._waiting and self._early is None))
+
+    def _ring(self) -> None:
+        self._changed.notify_all()
+        for listener in self._listeners:
+            listener()
+
+    def _next(self) -> Event:
+        if self._urgent:
+            event = self._urgent.popleft()
+        elif self._waiting and self._early is None:
+            event = self._waiting.popleft()
+        else:
+            raise ClosedError("nobody listens here any more")
+        if self._early is not None:
+            self._early.add(_name(event))
+        return event
 
     def _put(self, event: Event) -> None:
         if len(self._waiting) >= self._most:

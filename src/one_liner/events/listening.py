@@ -53,6 +53,18 @@ class EventStream(Closing):
         """How many events were lost here because they were not taken in time."""
         return self._inbox.dropped
 
+    def take_or_none(self) -> Event | None:
+        """The next one if there is one, for who waits elsewhere. Raises `ClosedError` after the last one."""
+        return self._inbox.take_or_none()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have a function called whenever there may be something new, from any thread; it has to be quick."""
+        self._inbox.listen(listener)
+
+    def unlisten(self, listener: Callable[[], None]) -> None:
+        """Undo `listen`."""
+        self._inbox.unlisten(listener)
+
     def close(self) -> None:
         """Listen no longer; a waiting loop ends."""
         self._unlisten(self._inbox)

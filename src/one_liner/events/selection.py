@@ -40,6 +40,13 @@ class Selection(Frozen):
             topics |= {Topic.EMERGENCY}
         return cls(topics, None if kind is None else frozenset(kind_of(one) for one in _several("kind", kind)))
 
+    def as_arguments(self) -> dict[str, Any]:
+        """As a server is asked for it."""
+        return {
+            "topics": [topic.value for topic in self.topics],
+            "kinds": None if self.kinds is None else list(self.kinds),
+        }
+
     def wants(self, event: Event) -> bool:
         """Whether it is one of them."""
         return event.topic in self.topics and (self.kinds is None or event.kind in self.kinds)

@@ -27,36 +27,57 @@ def calling(
         callback: called with each.
         on_error: called with what is raised in its place; with trouble that lasts, once.
     """
-    stop = Flag()
-    gone: type[OneLinerError] | None = None  # as it was told last
+    stop, gone = Flag(), Gone()
 
     def next_item() -> Sample | OneLinerError:
-        nonlocal gone
         while not stop.is_set():
             try:
                 sample = take(timeout_s=_SLICE_S)
-                gone = None
+                gone.is_over()
                 return sample
             except NoDataError:
-                gone = None
+                gone.is_over()
             except (ClosedError, UnknownStreamError):
                 raise StopIteration from None
             except TransportError as error:
-                if type(error) is not gone:
-                    gone = type(error)
+                if gone.is_news(error):
                     return error
                 stop.wait(_SLICE_S)
             except OneLinerError as error:
                 return error
         raise StopIteration
 
-    def deliver(item: Sample | OneLinerError) -> None:
-        if isinstance(item, Sample):
-            callback(item)
-        elif on_error is not None:
-            on_error(item)
+    return Callback(name, delivering(callback, on_error), next_item, stop.set)
 
-    return Callback(name, deliver, next_item, stop.set)
+
+class Gone:
+    """That a server or a router is gone is told once, not as often as somebody looks."""
+
+    def __init__(self) -> None:
+        self._told: type[OneLinerError] | None = None
+
+    def is_news(self, error: TransportError) -> bool:
+        """Whether this has to be told."""
+        news = type(error) is not self._told
+        self._told = type(error)
+        return news
+
+    def is_over(self) -> None:
+        """It is there again."""
+        self._told = None
+
+
+def delivering(
+    callback: Callable[[Sample], Any], on_error: Callable[[OneLinerError], Any] | None
+) -> Callable[[Sample | OneLinerError], Any]:
+    """One function for samples, and for what is raised in their place; gives what the user's function gives."""
+
+    def deliver(item: Sample | OneLinerError) -> Any:
+        if isinstance(item, Sample):
+            return callback(item)
+        return on_error(item) if on_error is not None else None
+
+    return deliver
 
 
 def samples_of(take: Callable[[], Sample]) -> Iterator[Sample]:
