@@ -23,8 +23,8 @@ class Grid:
 
     Attributes:
         due: how many deadlines there were, from the first tick to the last.
-        missed: how many ticks there should have been more. Not how many deadlines have none: beside a busy thread ticks are
-            on time or a switch interval late, and which deadline one of them belongs to is more than the instants say.
+        missed: how many ticks there should have been more. Not how many deadlines have none: beside a busy thread ticks
+            are on time or a switch interval late, and to which deadline one belongs is more than the instants say.
         rate_hz: of the ticks that came: how many deadlines they are apart, by how much time.
         distances_s: of each tick from its deadline.
     """
