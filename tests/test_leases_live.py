@@ -19,6 +19,7 @@ import zmq
 
 from one_liner.client import RouterClient
 from one_liner.errors import (
+    CallTimeoutError,
     LeasedError,
     LeaseLostError,
     LimitError,
@@ -28,6 +29,7 @@ from one_liner.errors import (
     ServerLostError,
     UnknownObjectError,
 )
+from one_liner.rpc.warden import Warden
 from one_liner.server import RouterServer
 from one_liner.wire.codec import Codec
 from one_liner.wire.faults import error_of
@@ -775,3 +777,40 @@ def test_requests_about_leases_with_wrong_words_are_errors(server: RouterServer)
         assert raw.ask(Kind.CONTROL, ["holds_lease", {}], "stage") is False
         assert isinstance(raw.ask(Kind.CONTROL, ["holds_lease", {}], "nobody"), UnknownObjectError)
         assert server.leases() == []
+
+
+def test_one_that_comes_too_late_is_given_back(
+    server: RouterServer, bob: RouterClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server takes its time, and whoever asked has given up: nobody is kept out by what nobody has."""
+    go, taken, take = threading.Event(), threading.Event(), Warden.take
+
+    def slow(*args: Any, **kwargs: Any) -> None:
+        go.wait(PATIENCE_S)
+        take(*args, **kwargs)
+        taken.set()
+
+    monkeypatch.setattr(Warden, "take", slow)
+    with RouterClient(rpc_port=server.rpc_port, broadcast_port=None, timeout_s=0.2) as hasty:
+        with pytest.raises(CallTimeoutError, match="given back"):
+            hasty.lease("stage")
+        go.set()
+        assert taken.wait(PATIENCE_S)
+        poll_until(lambda: not server.leases(), what="it to be given back")
+        with bob.lease("stage") as lease:
+            assert lease.held
+
+
+def test_a_lease_without_anybody_to_keep_it_is_given_back(
+    server: RouterServer, bob: RouterClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C has come just when it was taken."""
+    with RouterClient(rpc_port=server.rpc_port, broadcast_port=None) as interrupted:
+
+        def keep(_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(interrupted, "_keep", keep)
+        with pytest.raises(KeyboardInterrupt):
+            interrupted.lease("stage")
+        poll_until(lambda: not server.leases(), what="it to be given back")

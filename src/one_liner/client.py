@@ -133,7 +133,7 @@ class RouterClient(Closing):
         if broadcast_port is not None:
             broadcast_port = Endpoint.of(protocol, interface, broadcast_port).port
         heartbeat_s = check_interval("heartbeat_s", heartbeat_s)
-        check_timeout(timeout_s)
+        self._timeout_s = check_timeout(timeout_s)
         check_if_busy(if_busy)
         self._context = context if context is not None else default_context()
         self._codec = Codec(max_depth=limits.depth, max_elements=limits.elements)
@@ -303,10 +303,17 @@ class RouterClient(Closing):
         """
         self._check_process()
         self._link.wait_ready(self._clock.now() + HEARTBEATS_TO_LOSS * self._link.heartbeat_s)
-        self._control(obj_name, "take_lease", force=force, who=self._name)
+        take = partial(
+            self._rpc.ask, Kind.CONTROL, _text(obj_name), ["take_lease", {"force": force, "who": self._name}], None
+        )
         held = HeldLease(obj_name, self._control, self._link.heartbeat_s)
-        self._keep(Callback("lease", on_lost or _ignore, held.wait_lost, held.stop))
-        return held
+        try:
+            held.take(take, self._timeout_s)
+            self._keep(Callback("lease", on_lost or _ignore, held.wait_lost, held.stop))
+            return held
+        except BaseException:  # Out of time, or Ctrl-C: others are not to be kept out by what nobody has.
+            held.give_up()
+            raise
 
     def leases(self) -> list[dict[str, Any]]:
         """Who has exclusive control of what: `object` ("" for the whole server), `who`, `for_s` (since how long)."""

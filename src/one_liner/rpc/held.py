@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable
-from threading import Event, Lock
+from threading import Event, Lock, Thread
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
+from one_liner.clock import SYSTEM_CLOCK
 from one_liner.errors import (
     CallTimeoutError,
     ClosedError,
@@ -16,8 +19,11 @@ from one_liner.errors import (
     TransportError,
     UnknownObjectError,
 )
+from one_liner.uninterrupted import uninterrupted
 
 Control = Callable[..., Any]
+_SLICE_S: Final = 1.0  # Windows does not interrupt a wait without end.
+_log = logging.getLogger("one_liner.rpc.held")
 
 
 class HeldLease:
@@ -40,14 +46,45 @@ class HeldLease:
         self._heartbeat_s = heartbeat_s
         self._title = repr(name) if name else "the whole server"
         self._lock = Lock()
+        self._answered = Event()
         self._ended = Event()
-        self._returned = False
+        self._taken = self._returned = False
         self._reason: OneLinerError | None = None
 
     @property
     def held(self) -> bool:
         """Whether it is still ours, as far as is known here."""
         return not self._ended.is_set()
+
+    def take(self, ask: Callable[[], Any], limit_s: float | None) -> None:
+        """Have it taken by another thread, and wait for that. What ends the waiting does not tell whether it was taken.
+
+        Args:
+            ask: asks the server for it, and waits as long as that lives.
+            limit_s: how long to wait here.
+
+        Raises:
+            CallTimeoutError: no answer in time.
+            OneLinerError: what was raised there.
+        """
+        raised: list[BaseException] = []
+        Thread(target=self._take, args=(ask, raised), name="one_liner lease", daemon=True).start()
+        deadline = math.inf if limit_s is None else SYSTEM_CLOCK.now() + limit_s
+        while not self._answered.wait(max(0.0, min(_SLICE_S, deadline - SYSTEM_CLOCK.now()))):
+            if SYSTEM_CLOCK.now() >= deadline:
+                message = f"exclusive control of {self._title}: no answer within {limit_s:g} s; it will be given back"
+                raise CallTimeoutError(message, path=self.name, timeout_s=limit_s)
+        if raised:
+            raise raised[0]
+
+    def give_up(self) -> None:
+        """Nobody will have it: have it given back as soon as it is ours, if it ever is. Does not wait for that."""
+        with self._lock:
+            taken = self._taken and not self._returned
+            self._returned = True
+            self._ended.set()
+        if taken:
+            Thread(target=self._give_back, name="one_liner lease", daemon=True).start()
 
     def check(self) -> None:
         """Raise if it is ours no longer.
@@ -68,11 +105,7 @@ class HeldLease:
                 return
             self._returned = True
             self._ended.set()
-        try:
-            # Also when the server was lost meanwhile: it may be there again, and hold it for us.
-            self._control(self.name, "give_lease_back")
-        except (TransportError, UnknownObjectError):
-            return  # It ends with our heartbeats, or ended with the server.
+        self._give_back()
 
     def wait_lost(self) -> OneLinerError:
         """Look until it is lost or given back. Gives the reason; StopIteration when it was given back, or we closed."""
@@ -98,6 +131,28 @@ class HeldLease:
     def stop(self) -> None:
         """Look no longer; the server ends the lease when our heartbeats stop."""
         self._ended.set()
+
+    def _take(self, ask: Callable[[], Any], raised: list[BaseException]) -> None:
+        try:
+            ask()
+        except BaseException as error:  # Raised again on the thread that waits.
+            raised.append(error)
+            self._answered.set()
+            return
+        with self._lock:
+            self._taken, unwanted = True, self._returned
+        self._answered.set()
+        if unwanted:
+            _log.info("exclusive control of %s is given back: nobody waits for it any more", self._title)
+            self._give_back()
+
+    @uninterrupted
+    def _give_back(self) -> None:
+        try:
+            # Also when the server was lost meanwhile: it may be there again, and hold it for us.
+            self._control(self.name, "give_lease_back")
+        except (TransportError, UnknownObjectError):
+            return  # It ends with our heartbeats, or ended with the server.
 
     def __enter__(self) -> Self:
         return self
