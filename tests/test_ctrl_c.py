@@ -16,6 +16,8 @@ import pytest
 
 from one_liner import RouterClient, RouterServer
 from one_liner.errors import ConfigurationError
+from one_liner.keys import KeyPair
+from one_liner.streams.broadcast import Broadcast
 from one_liner.testing import SubprocessServer
 from tests.instrument import Traces
 
@@ -325,3 +327,31 @@ def test_what_a_server_begins_ends_with_it_although_it_was_interrupted(
             SERVERS[what](server)
         names = [thread.name for thread in enumerate_threads() if "ticker 50 Hz" in thread.name]
         assert len(names) <= 1, "everything is done twice"
+
+
+def test_a_server_with_keys_that_is_interrupted_while_it_is_made_leaves_no_doorkeeper(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = KeyPair.new()
+    with interrupted_after_start(1, monkeypatch):
+        RouterServer(rpc_port=0, broadcast_port=0, keys=keys)
+    with RouterServer(rpc_port=0, broadcast_port=0, keys=keys) as again:
+        again.run()
+
+
+def test_a_server_that_is_interrupted_while_it_is_made_gives_its_ports_back_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with RouterServer(rpc_port=0, broadcast_port=0) as before:
+        ports = {"rpc_port": before.rpc_port, "broadcast_port": before.broadcast_port}
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Broadcast, "__init__", interrupt)
+        with pytest.raises(KeyboardInterrupt) as kept:  # And with it all that was made, as in an interactive session.
+            RouterServer(**ports)
+    with RouterServer(**ports) as again:
+        again.run()
+    assert kept

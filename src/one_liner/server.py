@@ -158,6 +158,7 @@ class RouterServer(Closing):
         self._clock = clock
         self._context = context if context is not None else default_context()
         self._lock = Lock()
+        self._serving = Lock()  # What is served, what was said of it, and what of it is observed, change together.
         self._cascade = Cascade()
         self._revision = 0
         self._running = False
@@ -188,12 +189,15 @@ class RouterServer(Closing):
         )
         self._serve_all(instances or {}, concurrent or {})
         self._guard = None if told is None else self._make_guard(*told)
+        guards = [] if self._guard is None else [self._guard]
         curve = None if self._guard is None else self._guard.curve
-        with closing_on_error(*([] if self._guard is None else [self._guard])):
+        with closing_on_error(*guards):
+            for guard in guards:
+                guard.open()
             self._fanout = Fanout(
                 self._context, broadcast_endpoint, heartbeat_s=self._heartbeat_s, curve=curve, limits=self._limits
             )
-        with closing_on_error(self._fanout, *([] if self._guard is None else [self._guard])):
+        with closing_on_error(self._fanout, *guards):
             self._dispatcher = Dispatcher(
                 server=self._id,
                 exposure=self._exposure,
@@ -223,43 +227,44 @@ class RouterServer(Closing):
                 clients=None if self._guard is None else self._guard.clients,
                 limits=self._limits,
             )
-        self._warden = Warden(
-            self._exposure,
-            self._rules,
-            self._leases,
-            self._sessions,
-            self._clock,
-            self._rpc.perform,
-            self._drop_what_waits,
-        )
-        self._tickers = Tickers(self._registry, self._fanout, self._rpc, self._clock)
-        self._broadcast = Broadcast(
-            self._registry,
-            self._fanout,
-            self._tickers,
-            self._exposure,
-            self._cascade,
-            context=self._context,
-            origin=self._id,
-            codec=self._codec,
-            clock=self._clock,
-            heartbeat_s=self._heartbeat_s,
-            limits=self._limits,
-            allow_pickle=allow_pickle,
-            lock=self._lock,
-            check_open=self._check_open,
-            changed=self._changed,
-        )
-        self._bookkeeper = Bookkeeper(
-            self._registry,
-            self._sessions,
-            self._fanout,
-            self._context,
-            codec=self._codec,
-            origin=self._id,
-            clock=self._clock,
-        )
-        self._controls.update(self._words())
+        with closing_on_error(self._rpc, self._fanout, *guards):
+            self._warden = Warden(
+                self._exposure,
+                self._rules,
+                self._leases,
+                self._sessions,
+                self._clock,
+                self._rpc.perform,
+                self._drop_what_waits,
+            )
+            self._tickers = Tickers(self._registry, self._fanout, self._rpc, self._clock)
+            self._broadcast = Broadcast(
+                self._registry,
+                self._fanout,
+                self._tickers,
+                self._exposure,
+                self._cascade,
+                context=self._context,
+                origin=self._id,
+                codec=self._codec,
+                clock=self._clock,
+                heartbeat_s=self._heartbeat_s,
+                limits=self._limits,
+                allow_pickle=allow_pickle,
+                lock=self._lock,
+                check_open=self._check_open,
+                changed=self._changed,
+            )
+            self._bookkeeper = Bookkeeper(
+                self._registry,
+                self._sessions,
+                self._fanout,
+                self._context,
+                codec=self._codec,
+                origin=self._id,
+                clock=self._clock,
+            )
+            self._controls.update(self._words())
         with closing_on_error(self):
             for call_name, call in wanted.named_calls.items():
                 self.add_named_call(call_name, **call.arguments())
@@ -528,8 +533,9 @@ class RouterServer(Closing):
         check_members("safe_call", name, obj, [safe_call] if safe_call else [])
         if urgent and concurrent is not True:
             concurrent = [*urgent, *check_members("concurrent", name, obj, concurrent or ())]
-        self._exposure.add(name, obj, concurrent, own_thread)
-        self._rules.add(name, urgent, read_only, safe_call)
+        with self._serving:
+            self._exposure.add(name, obj, concurrent, own_thread)
+            self._rules.add(name, urgent, read_only, safe_call)
         self._changed()
 
     def remove_instance(self, name: str) -> None:
@@ -539,8 +545,9 @@ class RouterServer(Closing):
             UnknownObjectError: there is none of this name.
         """
         self._check_process()
-        self._exposure.remove(name)
-        self._rules.remove(name)
+        with self._serving:
+            self._exposure.remove(name)
+            self._rules.remove(name)
         self._changed()
 
     def add_named_call(
@@ -849,6 +856,7 @@ class RouterServer(Closing):
         target = self._exposure.resolve(obj_name, attr_name)
         if not target.is_property and target.direct:
             raise ConfigurationError(f"{target.where} is called, not read: only a property can be observed")
+        stream = None
         if frequency_hz is not None:
             stream = Observation(
                 self._observer,
@@ -860,8 +868,10 @@ class RouterServer(Closing):
                 codec=self._codec,
                 origin=self._id,
             )
-            self._broadcast.add_own(stream)
-        self._observer.observe(obj_name, attr_name)
+        with self._serving:
+            if stream is not None:
+                self._broadcast.add_own(stream)
+            self._observer.observe(obj_name, attr_name)
 
     def unobserve(self, obj_name: str, attr_name: str) -> None:
         """Undo `observe`.
@@ -870,9 +880,9 @@ class RouterServer(Closing):
             UnknownObjectError: it is not observed.
         """
         self._check_process()
-        self._observer.unobserve(obj_name, attr_name)
-        name = observation_name(obj_name, attr_name)
-        self._broadcast.remove_own(name)
+        with self._serving:
+            self._observer.unobserve(obj_name, attr_name)
+            self._broadcast.remove_own(observation_name(obj_name, attr_name))
 
     # --- commands ----------------------------------------------------------------------------------------------------
 

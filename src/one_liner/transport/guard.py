@@ -44,21 +44,30 @@ class Guard:
     Attributes:
         curve: for the server's sockets.
         clients: who may come in; changes hold at once.
-
-    Raises:
-        ConfigurationError: somebody else authenticates in this context.
     """
 
     def __init__(self, context: Context, server: int, keys: KeyPair, clients: Mapping[str, Permission]) -> None:
         self.curve = ServerCurve(keys, f"{_DOMAIN_PREFIX}{server:x}")
         self.clients = AllowList(clients)
         self._domain = self.curve.domain.encode()
+        self._context = context
         self._number = context.underlying
+        self._doorkeeper: _Doorkeeper | None = None
+
+    def open(self) -> None:
+        """Let those in who may come. Before the server's sockets are bound; by whoever closes it if it is interrupted.
+
+        Raises:
+            ConfigurationError: somebody else has the only place for a doorkeeper in this context.
+        """
         with _doorkeepers_lock:
             self._doorkeeper = _doorkeepers.get(self._number)
             if self._doorkeeper is None or not self._doorkeeper.alive:
-                self._doorkeeper = _doorkeepers[self._number] = _Doorkeeper(context)
+                self._doorkeeper = _Doorkeeper(self._context)
             self._doorkeeper.servers[self._domain] = self.clients.admits
+            _doorkeepers[self._number] = self._doorkeeper
+            if not self._doorkeeper.alive:
+                self._doorkeeper.start()
 
     def allow(self, public_key: str | os.PathLike[str], role: Any, objects: Any, name: Any) -> None:
         """Let a client in, or change what it may do.
@@ -84,7 +93,7 @@ class Guard:
             doorkeeper, self._doorkeeper = self._doorkeeper, None
             if doorkeeper is None:
                 return
-            del doorkeeper.servers[self._domain]
+            doorkeeper.servers.pop(self._domain, None)
             if not doorkeeper.servers:
                 if _doorkeepers.get(self._number) is doorkeeper:
                     del _doorkeepers[self._number]
@@ -111,6 +120,9 @@ class _Doorkeeper:
         self._doorbell = Doorbell(context, "doorkeeper")
         self._stopping = False
         self._thread = Thread(target=self._run, name="one_liner doorkeeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer."""
         self._thread.start()
 
     @property
@@ -121,6 +133,9 @@ class _Doorkeeper:
     def close(self) -> None:
         """End the thread, which closes its sockets."""
         self._stopping = True
+        if not self.alive:  # Not started, or so newly that it will find itself closed.
+            self._release()
+            return
         self._doorbell.ring()
         self._thread.join()
 
@@ -134,6 +149,9 @@ class _Doorkeeper:
                     self._answer(self._socket.recv_multipart())
         except zmq.ContextTerminated:
             _log.debug("context terminated under the doorkeeper")
+        self._release()
+
+    def _release(self) -> None:
         with contextlib.suppress(zmq.ZMQError):
             # `close` frees an inproc address some time later, and the next doorkeeper may come at once.
             self._socket.unbind(_ADDRESS)
