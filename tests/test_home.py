@@ -66,3 +66,17 @@ def test_a_home_keeps_nothing_of_what_was_done_in_it() -> None:
     finally:
         home.leave()
         thread.join(5.0)
+
+
+def test_a_home_ends_with_its_lane() -> None:
+    class Lane:
+        """Of an object that is not served any more."""
+
+    home, lane = Home(permanent=True), Lane()
+    home.end_with(lane)
+    thread = threading.Thread(target=home.live)
+    thread.start()
+    del lane
+    gc.collect()
+    thread.join(5.0)
+    assert not thread.is_alive()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from threading import Event, Thread, get_ident
+from difflib import SequenceMatcher
+from functools import partial
+from threading import Event, Thread, current_thread, get_ident
+from threading import enumerate as enumerate_threads
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,17 +19,23 @@ import zmq
 
 from one_liner import RouterClient, RouterServer
 from one_liner.clock import SYSTEM_CLOCK
-from one_liner.errors import ClosedError, ServerLostError
+from one_liner.errors import ClosedError, JobStateError, ServerLostError, UnknownStreamError
 from one_liner.events.emitter import Emitter
 from one_liner.events.event import Topic
+from one_liner.events.observer import observation_name
 from one_liner.limits import DEFAULT_LIMITS
+from one_liner.rpc import rules
+from one_liner.rpc.crew import Crew
 from one_liner.rpc.forwarder import Asker, Forwarder
+from one_liner.rpc.home import Home
 from one_liner.rpc.link import Link, State
+from one_liner.rpc.rules import RuleBook, Rules
 from one_liner.rpc.server import RpcServer
 from one_liner.streams.bookkeeper import LEDGER
 from one_liner.transport import fanout
 from one_liner.transport.endpoints import Endpoint
 from one_liner.wire.messages import Kind, Request
+from tests.conftest import poll_until
 
 
 @pytest.fixture
@@ -237,3 +248,157 @@ def test_a_relay_that_is_closed_while_its_thread_begins_is_closed(
     monkeypatch.setattr(Thread, "start", slow_start)
     server.add_zmq_stream("far", "tcp://127.0.0.1:1")
     assert server.get_stream_configurations()
+
+
+def test_a_job_that_is_submitted_while_the_server_closes_is_refused(
+    server: RouterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran, record = Event(), server._desk._record
+
+    def late(*args: Any, **kwargs: Any) -> Any:
+        made = record(*args, **kwargs)
+        server._desk.close(0.0)
+        return made
+
+    monkeypatch.setattr(server._desk, "_record", late)
+    with pytest.raises(JobStateError):
+        server.submit_function("late", ran.set)
+    assert not server.jobs()
+    assert not ran.is_set()
+
+
+def test_a_crew_that_stops_while_it_gets_a_new_worker_waits_for_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew, start = Crew("test", lambda term: None), Thread.start
+    stopped: list[bool] = []
+    stopping = Thread(target=lambda: stopped.append(crew.stop(10.0)))
+
+    def slow_start(thread: Thread) -> None:
+        monkeypatch.undo()
+        stopping.start()
+        stopping.join(0.3)  # It would be over by now, if it did not wait.
+        start(thread)
+
+    monkeypatch.setattr(Thread, "start", slow_start)
+    crew.employ(lambda: None)
+    stopping.join()
+    assert stopped == [True]
+
+
+# --- added and removed at the same time -----------------------------------------------------------------------------
+
+
+def beside(act: Callable[[], object]) -> Thread:
+    """Something that another thread does now; it is over, unless it has to wait for this one."""
+    thread = Thread(target=act)
+    thread.start()
+    thread.join(0.3)
+    return thread
+
+
+def test_what_is_declared_at_the_same_time_is_all_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each object which method makes it safe, say."""
+    book = RuleBook()
+    others: list[Thread] = []
+
+    def declare(*args: Any) -> Rules:
+        monkeypatch.undo()
+        others.append(beside(lambda: book.add("laser", (), (), "park")))
+        return Rules(*args)
+
+    monkeypatch.setattr(rules, "Rules", declare)
+    book.add("stage", (), (), "stop")
+    others[0].join()
+    assert book.safe_calls() == {"stage": "stop", "laser": "park"}
+
+
+def test_who_observes_again_while_another_one_ceases_to_does_observe(
+    server: RouterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.add_instance("number", 1j)
+    server.observe("number", "imag", frequency_hz=1)
+    others: list[Thread] = []
+
+    def again() -> None:
+        others.append(beside(lambda: server.observe("number", "imag", frequency_hz=2)))
+
+    monkeypatch.setattr(server._broadcast, "remove_own", first(server._broadcast.remove_own, again))
+    server.unobserve("number", "imag")
+    others[0].join()
+    assert server._registry.find(observation_name("number", "imag")) is not None
+
+
+def test_a_slow_stream_that_is_removed_and_added_again_keeps_its_grid(
+    server: RouterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[int] = []
+    add = partial(server.add_stream_from_callable, "slow", 0.001, lambda: called.append(1))
+    at, name = server._registry.at, "one_liner ticker 0.001 Hz"
+    left = [add]
+
+    def at_last(frequency_hz: float) -> Any:
+        streams = at(frequency_hz)
+        if not streams and left and current_thread().name == name:
+            left.pop()()  # It has seen that there is none, and is about to ask whether it may go.
+        return streams
+
+    monkeypatch.setattr(server._registry, "at", at_last)
+    add()
+    poll_until(lambda: called)
+    server.remove_stream("slow")
+    poll_until(lambda: not left)
+    server.remove_stream("slow")
+    poll_until(lambda: name not in {thread.name for thread in enumerate_threads()})
+    assert len(called) == 1
+
+
+def test_a_stream_that_is_added_while_another_one_is_looked_for_disturbs_nobody(
+    server: RouterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ticks", "ticker"):
+        server.get_stream_fn(name)
+    look = SequenceMatcher.set_seq1
+
+    def look_beside(matcher: Any, name: str) -> None:
+        if name:
+            server.get_stream_fn("new")
+        look(matcher, name)
+
+    monkeypatch.setattr(SequenceMatcher, "set_seq1", look_beside)
+    with pytest.raises(UnknownStreamError, match="did you mean 'ticks'"):
+        server.enable_stream("tiks")
+
+
+def test_samples_that_are_put_back_after_the_stream_was_configured_anew_are_forgotten(
+    server: RouterServer, client: RouterClient
+) -> None:
+    def loads(_: bytes) -> None:
+        client.configure_stream("raw", "cache")
+        raise KeyboardInterrupt
+
+    push = server.get_stream_fn("raw", serializer=(bytes, loads))
+    client.configure_stream("raw", deserializer=loads, wait=True, timeout_s=20)
+    for _ in range(2):
+        push(b"sample")
+    poll_until(lambda: client.stream_statistics("raw").waiting == 2)
+    with pytest.raises(KeyboardInterrupt):
+        client.get_samples("raw")
+    statistics = client.stream_statistics("raw")
+    assert (statistics.delivered, statistics.waiting) == (0, 0)
+
+
+# --- what would grow ------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_kept_of_a_home_that_was_given_up(server: RouterServer, client: RouterClient) -> None:
+    """An instrument that is slow now and then has a new one each time."""
+    server.add_instance("wait", Event().wait)
+    homes = weakref.WeakSet[Home]()
+    lane = server._exposure.resolve("wait", "").lane
+    assert lane is not None
+    for _ in range(3):
+        client.call("wait", args=[0.1])
+        poll_until(lambda: lane.home)
+        homes.add(cast(Home, lane.home))
+        while lane.home is not None:
+            client.call("wait", args=[0])
+    poll_until(lambda: gc.collect() is not None and not homes)

@@ -209,8 +209,7 @@ class CommandDesk:
     ) -> JobRecord:
         limit_s = check_timeout(timeout_s)
         with self._lock:
-            if self._stopping.is_set():
-                raise JobStateError(f"{command} is not accepted: the server is being closed")
+            self._check_accepting(command)
             own = sum(run.steering.record.client == client for run in self._runs.values()) if client else 0
             if len(self._runs) >= self._limits.jobs or own >= self._limits.jobs_per_client:
                 raise LimitError(
@@ -229,12 +228,17 @@ class CommandDesk:
             dies_with_client=dies_with_client,
         )
 
+    def _check_accepting(self, command: str) -> None:
+        if self._stopping.is_set():
+            raise JobStateError(f"{command} is not accepted: the server is being closed")
+
     @uninterrupted
     def _accept(self, record: JobRecord, act: Act, target: Target | None, on_done: Ended | None) -> JobInfo:
         steering = Steering(record, self._clock, self._tell)
         run = _Run(steering, target, lambda: self._carry_out(steering, act), on_done)
         run.since = self._clock.now()
         with self._lock:
+            self._check_accepting(record.command)
             self._runs[record.id] = run
             self._untold += 1
         steering.announce()

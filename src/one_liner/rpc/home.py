@@ -9,6 +9,7 @@ there as well.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Final
@@ -42,6 +43,10 @@ class Home:
     def leave(self) -> None:
         """Carry out what was posted, then no more. From any thread."""
         self._duties.put(None)
+
+    def end_with(self, lane: object) -> None:
+        """Leave it when nobody has that lane any more: an object that is not served needs no thread."""
+        self._lane = weakref.ref(lane, lambda _: self.leave())  # Goes with this home; `finalize` stays with the lane.
 
     def outlived(self, quick: bool) -> bool:
         """Take note of a call that was made here. True when so many in a row were quick that no home is needed."""

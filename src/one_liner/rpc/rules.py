@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from threading import Lock
 
 from one_liner.frozen import Frozen
 
@@ -25,15 +26,18 @@ class RuleBook:
     """The rules of everything that is served, by name. Replaced as a whole at each change: reading takes no lock."""
 
     def __init__(self) -> None:
+        self._changing = Lock()
         self._rules: dict[str, Rules] = {}
 
     def add(self, name: str, urgent: Iterable[str], read_only: Iterable[str], safe_call: str) -> None:
         """Write down what was declared for a name."""
-        self._rules = {**self._rules, name: Rules(frozenset(urgent), frozenset(read_only), safe_call)}
+        with self._changing:
+            self._rules = {**self._rules, name: Rules(frozenset(urgent), frozenset(read_only), safe_call)}
 
     def remove(self, name: str) -> None:
         """Forget what was declared for a name."""
-        self._rules = {known: rules for known, rules in self._rules.items() if known != name}
+        with self._changing:
+            self._rules = {known: rules for known, rules in self._rules.items() if known != name}
 
     def frees(self, names: Iterable[str], rest: str) -> bool:
         """Whether a method may be called in spite of somebody else's lease: it is urgent, or only reads.

@@ -5,7 +5,6 @@ In place when the object's lane is free and the object has no home; and then the
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from threading import Lock
 from weakref import WeakSet
@@ -120,8 +119,7 @@ class Workshop:
 
     def _settle(self, lane: Lane, *, permanent: bool) -> Home:
         home = Home(permanent)
-        # An object that is not served any more needs no thread.
-        weakref.finalize(lane, home.leave).atexit = False
+        home.end_with(lane)
         with self._lock:
             if self._stopping:
                 home.leave()

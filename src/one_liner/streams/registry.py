@@ -356,7 +356,7 @@ class StreamRegistry:
         """That there is no stream of this name, and which one may be meant."""
         from difflib import get_close_matches  # For this message only.
 
-        close = get_close_matches(name, self._streams, 1)
+        close = get_close_matches(name, list(self._streams), 1)
         known = ", ".join(sorted(self._streams)) or "none"
         return f"no stream {name!r}; " + (f"did you mean {close[0]!r}?" if close else f"there are: {known}")
 

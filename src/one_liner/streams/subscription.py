@@ -210,23 +210,25 @@ class Subscription:
 
     def _take_waiting(self, most: int) -> list[Sample]:
         with self._lock:
-            taken = self._buffer.take_many(most)
+            buffer = self._buffer
+            taken = buffer.take_many(most)
         samples: list[Sample] = []
         try:
             for waiting, _ in taken:
                 samples.append(self._sample(waiting))
         except OneLinerError:
-            self._put_back(taken[max(1, len(samples)) :])
+            self._put_back(buffer, taken[max(1, len(samples)) :])
             if not samples:
                 raise
         except BaseException:  # Ctrl-C, say: nobody gets any of them.
-            self._put_back(taken)
+            self._put_back(buffer, taken)
             raise
         return samples
 
-    def _put_back(self, taken: list[tuple[_Waiting, int]]) -> None:
+    def _put_back(self, buffer: SampleBuffer[_Waiting], taken: list[tuple[_Waiting, int]]) -> None:
+        """Into the buffer that they are from: where the stream was configured anew meanwhile, that is forgotten."""
         with self._lock:
-            self._buffer.put_back(taken)
+            buffer.put_back(taken)
 
     def _wait(self, patience_s: float) -> _Waiting:
         began = self._clock.now()

@@ -181,8 +181,8 @@ class Ticker:
                 # Interruptible, so that a stream of one tick per hour does not keep `close` waiting.
                 self._changed.wait(remaining - _SHORT_SLEEP_S)
                 self._changed.clear()
-                if not self._registry.at(self.frequency_hz):
-                    return not self._retire(self)
+                if not self._registry.at(self.frequency_hz) and self._retire(self):
+                    return False
                 continue
             self._head_start.sleep(remaining)
             return True
