@@ -104,9 +104,21 @@ def test_those_of_the_dead_end() -> None:
     leases = Leases()
     leases.take(STAGE, lease(ANN))
     leases.take(LASER, lease(BOB, "laser"))
-    assert leases.end_those_of_the_dead(lambda client: client == BOB) == [lease(ANN)]
-    assert leases.end_those_of_the_dead(lambda client: client == BOB) == []
+    dead = leases.those_of_the_dead(lambda client: client == BOB)
+    assert dead == {STAGE: lease(ANN)}
+    leases.take(STAGE, lease(ANN))  # Also when it comes back to life, and takes it once more.
+    leases.end(dead)
+    leases.end(dead)
     assert leases.all() == [lease(BOB, "laser")]
+
+
+def test_what_somebody_else_has_taken_from_the_dead_is_theirs() -> None:
+    leases = Leases()
+    leases.take(STAGE, lease(ANN))
+    dead = leases.those_of_the_dead(lambda client: client == BOB)
+    leases.take(STAGE, lease(BOB), force=True)
+    leases.end(dead)
+    assert leases.all() == [lease(BOB)]
 
 
 def test_one_of_many_who_try_at_once_gets_it() -> None:

@@ -814,3 +814,26 @@ def test_a_lease_without_anybody_to_keep_it_is_given_back(
         with pytest.raises(KeyboardInterrupt):
             interrupted.lease("stage")
         poll_until(lambda: not server.leases(), what="it to be given back")
+
+
+def test_nobody_takes_control_of_what_is_about_to_be_made_safe(
+    server: RouterServer, ann: RouterClient, bob: RouterClient, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be made safe in the hands of the next one, after what they have begun."""
+    refused: list[LeasedError] = []
+    perform = server._warden._perform
+
+    def performing(*args: Any) -> None:
+        try:
+            bob.lease("stage")
+        except LeasedError as error:
+            refused.append(error)
+        perform(*args)
+
+    monkeypatch.setattr(server._warden, "_perform", performing)
+    ann.lease("stage")
+    ann.close()
+    poll_until(lambda: stage.parked and not server.leases())
+    assert len(refused) == 1
+    with bob.lease("stage") as lease:
+        assert lease.held

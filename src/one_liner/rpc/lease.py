@@ -6,7 +6,7 @@ heartbeats stop, or when an operator takes it by force.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -116,13 +116,18 @@ class Leases:
         with self._lock:
             return list(self._held.values())
 
-    def end_those_of_the_dead(self, lives: Callable[[int], bool]) -> list[Lease]:
-        """End the leases of clients that do not live any more, and tell which those were."""
+    def those_of_the_dead(self, lives: Callable[[int], bool]) -> dict[Hashable, Lease]:
+        """The leases of clients that do not live any more, by object."""
         with self._lock:
-            ended = [(key, held) for key, held in self._held.items() if not lives(held.client)]
-            for key, _ in ended:
-                del self._held[key]
-            return [held for _, held in ended]
+            return {key: held for key, held in self._held.items() if not lives(held.client)}
+
+    def end(self, leases: Mapping[Hashable, Lease]) -> None:
+        """End leases, however often they were taken; one that somebody else has by now is theirs."""
+        with self._lock:
+            for key, lease in leases.items():
+                held = self._held.get(key)
+                if held is not None and held.client == lease.client:
+                    del self._held[key]
 
 
 def refusal(held: Lease, what: str, now: float) -> LeasedError:

@@ -124,12 +124,14 @@ class Warden:
         while not self._stopping.wait(ROUND_S):
             if not vigil.sees(self._clock.now()):
                 continue
-            ended = self._leases.end_those_of_the_dead(self._lives)
-            for client in {lease.client for lease in ended}:
+            dead = self._leases.those_of_the_dead(self._lives)
+            for client in {lease.client for lease in dead.values()}:
                 # Nobody is there any more to see what they would do; and making safe has to be the last that is done.
                 self._drop(client)
-            for lease in ended:
+            for lease in dead.values():
                 self._make_safe(lease)
+            # Only now: whoever takes control next does so of what was made safe, or finds that first in line.
+            self._leases.end(dead)
             with self._lock:
                 if not self._leases:
                     self._thread = None
