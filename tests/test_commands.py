@@ -830,3 +830,46 @@ def test_a_job_behind_routers_dies_with_its_client(cascade: RouterClient, server
     assert job.refresh().state is JobState.RUNNING
     cascade.close()
     poll_until(lambda: server.jobs()[-1].state is JobState.CANCELLED, timeout_s=PATIENCE_S)
+
+
+def test_an_event_loop_that_closes_just_when_its_job_ends_keeps_no_events_from_others(
+    server: RouterServer, ann: RouterClient, stage: Stage
+) -> None:
+    class Closing(asyncio.SelectorEventLoop):
+        def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> asyncio.Handle:  # type: ignore[override]
+            if threading.current_thread().name.startswith("one_liner events"):
+                told.set()
+                raise RuntimeError("Event loop is closed")
+            return super().call_soon_threadsafe(*args, **kwargs)
+
+    async def awaiting(job: JobHandle) -> Any:
+        return await job
+
+    told = threading.Event()
+    with ann.iter_events(Topic.EVENT, timeout_s=10) as events:
+        loop = Closing()
+        job = ann.submit("stage", "scan", [1])
+        waiting = threading.Thread(target=lambda: loop.run_until_complete(awaiting(job)))
+        waiting.start()
+        poll_until(lambda: job._wakers)
+        stage.go.set()
+        waiting.join()
+        loop.close()
+        assert told.wait(10.0), "the end was not told by an event"
+        poll_until(lambda: server.emit("still here") and events._inbox._ready)
+        assert next(events).kind == "still here"
+
+
+def test_jobs_are_followed_also_when_that_was_interrupted_once(
+    ann: RouterClient, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ann._jobs, "_hub", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ann.submit("stage", "scan", [1])
+    ann.submit("stage", "scan", [1])
+    poll_until(lambda: ann._event_hub().is_synchronised(Topic.JOB_UPDATE, ""))
+    stage.go.set()

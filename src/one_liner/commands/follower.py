@@ -53,12 +53,16 @@ class JobFollower:
             self._handles.setdefault(handle.id, WeakSet()).add(handle)
             new = source not in self._sources
             self._sources.add(source)
-        hub = self._hub()
         if new:
-            hub.follow(Topic.JOB_UPDATE, source, self._heard, lambda: self._look(source))
-        elif hub.is_synchronised(Topic.JOB_UPDATE, source):
+            try:
+                self._hub().follow(Topic.JOB_UPDATE, source, self._heard, lambda: self._look(source))
+            except BaseException:  # Ctrl-C, say: the next one has to.
+                with self._lock:
+                    self._sources.discard(source)
+                raise
+        elif self._hub().is_synchronised(Topic.JOB_UPDATE, source):
             # Something may have become of it before it was followed.
-            hub.ask(handle.id, "job", {}, lambda data: self._tell(data, source))
+            self._hub().ask(handle.id, "job", {}, lambda data: self._tell(data, source))
 
     def ask(self, job_id: str) -> JobInfo:
         """What its server knows of a job."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Generator, Iterator
 from threading import Condition
@@ -144,7 +145,7 @@ class JobHandle:
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # The loop was closed: nobody waits any more.
                 loop.call_soon_threadsafe(ended.set)
 
         with self._changed:
