@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from one_liner.client import RouterClient
-from one_liner.clock import Clock
+from one_liner.clock import Clock, SystemClock
 from one_liner.errors import (
     ClosedError,
     ConfigurationError,
@@ -53,6 +53,7 @@ from one_liner.testing import (
 )
 from one_liner.testing.way import Dialogue, Injection, Record, Way
 from one_liner.testing.zmtp import Splitter, Unit
+from tests.conftest import busy_for
 
 pytest_plugins = ["one_liner.testing.fixtures"]
 
@@ -421,6 +422,24 @@ def test_throttle_takes_its_time(raw: Any) -> None:
     pair.send(bytes(200_000), b"next")
     assert pair.received(2) == [[bytes(200_000)], [b"next"]]
     assert time.monotonic() - began >= 0.19
+
+
+class SlowClock(SystemClock):
+    """Whoever looks at it has lost some time before the next thing is done, as on a loaded machine."""
+
+    def now(self) -> float:
+        now = super().now()
+        busy_for(0.02)
+        return now
+
+
+def test_what_comes_due_while_the_proxy_has_no_processor_is_sent_nevertheless(
+    raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("one_liner.testing.relay.SYSTEM_CLOCK", SlowClock())
+    pair = raw("throttle 1MB/s to_server")
+    pair.send(bytes(100_000), b"next")
+    assert pair.received(2) == [[bytes(100_000)], [b"next"]]
 
 
 def test_truncate_shortens_the_last_part_and_keeps_the_framing(raw: Any) -> None:

@@ -280,7 +280,7 @@ class Relay:
         for gate in self._gates.values():
             frozen = all(self._frozen[gate.port, direction] for direction in DIRECTIONS)
             self._watch(gate.door, 0 if gate.cuts or frozen else selectors.EVENT_READ, gate)
-        wait_s = self._patience(SYSTEM_CLOCK.now())
+        wait_s = self._patience(now)
         for key, events in self._selector.select(wait_s):
             if key.fileobj is self._bell:
                 self._answer_bell()
@@ -290,6 +290,7 @@ class Relay:
                 self._receive(*key.data)
 
     def _patience(self, now: float) -> float | None:
+        """How long there is nothing to do, for one who has done all that was due at `now`; None without end."""
         instants = [self._agenda[0][0]] if self._agenda else []
         for pair in self._pairs:
             if not pair.connected:
@@ -299,7 +300,7 @@ class Relay:
                 if not self._frozen[pair.gate.port, direction] and way.next_due > now:
                     instants.append(way.next_due)
         first = min(instants, default=math.inf)
-        return None if first == math.inf else max(0.0, first - now)
+        return None if first == math.inf else max(0.0, first - SYSTEM_CLOCK.now())
 
     def _answer_bell(self) -> None:
         try:
