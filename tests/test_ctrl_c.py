@@ -27,8 +27,8 @@ HEAD = """
     import os, sys, threading, time
     from one_liner import RouterClient, RouterServer
 
-    def when_inside(name, looks, act):
-        # From another thread, once the main thread has been seen in that function so many times.
+    def when_inside(wanted, looks, act):
+        # From another thread, once the main thread has been seen in that function, or those, so many times.
         def look():
             main, still = threading.main_thread().ident, 0
             while still < looks:
@@ -37,7 +37,7 @@ HEAD = """
                 while frame is not None:
                     names.append(frame.f_code.co_name)
                     frame = frame.f_back
-                still = still + 1 if name in names else 0
+                still = still + 1 if set(wanted.split()) <= set(names) else 0
             act()
         threading.Thread(target=look, daemon=True).start()
 
@@ -209,7 +209,7 @@ def test_a_server_that_is_interrupted_while_it_closes_is_closed_all_the_same(blo
                 print(client.call("f"))
         stuck.set()
         """,
-        "join",
+        "_stop join",  # It waits for a thread when it starts, too.
         0,
         1.0,
     )
@@ -236,7 +236,7 @@ def test_a_client_that_is_interrupted_while_it_closes_is_closed_all_the_same(ser
         while threading.active_count() > 1:
             time.sleep(0.01)
         """,
-        "join",
+        "_stop join",
         server.rpc_port,
         1.0,
     )
