@@ -15,6 +15,7 @@ from threading import enumerate as enumerate_threads
 import pytest
 
 from one_liner import RouterClient, RouterServer
+from one_liner.control import ControlPeer, ControlService
 from one_liner.errors import ConfigurationError
 from one_liner.keys import KeyPair
 from one_liner.streams.broadcast import Broadcast
@@ -355,3 +356,64 @@ def test_a_server_that_is_interrupted_while_it_is_made_gives_its_ports_back_at_o
     with RouterServer(**ports) as again:
         again.run()
     assert kept
+
+
+@contextmanager
+def interrupted_in_join(nth: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Ctrl-C in a moment in which the main thread waits for the end of another one."""
+    join, joined = Thread.join, 0
+
+    def interrupted_join(thread: Thread, timeout: float | None = None) -> None:
+        nonlocal joined
+        if current_thread() is main_thread():
+            joined += 1
+            if joined == nth:
+                raise KeyboardInterrupt
+        join(thread, timeout)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Thread, "join", interrupted_join)
+        with suppress(KeyboardInterrupt):
+            yield
+
+
+def free_ports() -> dict[str, int | str]:
+    with ControlService(broadcast_port=0, command_port=0) as service:
+        service.start()
+        return {"broadcast_port": service.broadcast_port, "command_port": service.command_port}
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_control_service_that_is_interrupted_while_it_starts_gives_its_ports_back(
+    nth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = free_ports()
+    service = ControlService(**ports)
+    with interrupted_after_start(nth, monkeypatch):
+        service.start()
+    service.stop()
+    with ControlService(**ports) as again:
+        again.start()
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_a_control_service_that_is_interrupted_while_it_stops_is_stopped_all_the_same(
+    nth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = free_ports()
+    service = ControlService(**ports)
+    service.start()
+    with interrupted_in_join(nth, monkeypatch):
+        service.stop()
+    with ControlService(**ports) as again:
+        again.start()
+
+
+def test_what_a_peer_begins_ends_with_it_although_both_were_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = ControlPeer("127.0.0.1", 1, 1)
+    with interrupted_after_start(1, monkeypatch):
+        peer.listen(print)
+    peer.listen(print)
+    with interrupted_in_join(1, monkeypatch):
+        peer.close()
+    assert not [thread for thread in enumerate_threads() if "listener" in thread.name]

@@ -21,6 +21,7 @@ from one_liner.control.response import CommandResponse
 from one_liner.errors import CallTimeoutError, ClosedError, MalformedError
 from one_liner.transport.endpoints import Endpoint
 from one_liner.transport.sockets import Context, Socket, default_context, open_socket
+from one_liner.uninterrupted import uninterrupted
 
 _HEARTBEAT_S: Final = 1.0
 _FIRST_NONCES: Final = 1 << 30
@@ -100,6 +101,7 @@ class ControlPeer(Closing):
         """Send one of the user-defined commands; see `command`."""
         return self.command(Command.USER_DEFINED, data, custom_command=number, timeout_s=timeout_s)
 
+    @uninterrupted
     def listen(self, function: Callable[[Published], Any], topics: Iterable[int] = (Topic.ANY,)) -> Listener:
         """Have a function called for everything that is published under these topics, on a thread of its own.
 
@@ -114,10 +116,18 @@ class ControlPeer(Closing):
 
     def close(self) -> None:
         """Close everything; any number of times."""
+        try:
+            self._end()
+        except BaseException:
+            self._end()  # Ctrl-C came in between: nothing may stay open all the same.
+            raise
+
+    def _end(self) -> None:
+        """Close everything. May be interrupted, and done again."""
         with self._lock:
             self._closed = True
             sockets, self._idle = self._idle, []
-            listeners, self._listeners = self._listeners, []
+            listeners = tuple(self._listeners)
         for socket in sockets:
             socket.close()
         for listener in listeners:

@@ -36,6 +36,7 @@ from one_liner.rpc.permission import Role
 from one_liner.transport.endpoints import Endpoint
 from one_liner.transport.fanout import Fanout
 from one_liner.transport.sockets import Context, closing_on_error, default_context
+from one_liner.uninterrupted import uninterrupted
 from one_liner.version import __version__
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ class ControlService:
 
     # --- life --------------------------------------------------------------------------------------------------------
 
+    @uninterrupted
     def start(self) -> None:
         """Take the ports, answer commands and publish heartbeats.
 
@@ -201,6 +203,14 @@ class ControlService:
             parts = self._parts
         if not first or parts is None:
             return
+        try:
+            self._end(parts)
+        except BaseException:
+            self._end(parts)  # Ctrl-C came in between: nothing may stay open all the same.
+            raise
+
+    def _end(self, parts: _Parts) -> None:
+        """Close everything. May be interrupted, and done again."""
         if parts.forwarding is not None:
             parts.forwarding.close()
         if self._core is not None:
