@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import dataclasses
-import datetime
-import enum
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +10,7 @@ from typing import Any
 
 from rich.pretty import pretty_repr
 
-from one_liner.wire.types import EnumValue
+from one_liner.json_forms.values import to_plain
 
 _PYTHON_WORDS = {"True": True, "False": False, "None": None}
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -152,41 +148,5 @@ def _bytes_text(data: bytes) -> str:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """A value as JSON. Numbers that JSON does not have are null, bytes base64, complex numbers a pair."""
-    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, indent=indent)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, enum.Enum):
-        return _plain(value.value)
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, complex):
-        return [_plain(value.real), _plain(value.imag)]
-    if isinstance(value, bytes | bytearray | memoryview):
-        return base64.b64encode(value).decode()
-    if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else in_one_line(key): _plain(item) for key, item in value.items()}
-    return _plain_object(value)
-
-
-def _plain_object(value: Any) -> Any:
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
-    if hasattr(value, "dtype") and hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, EnumValue):
-        return _plain(value.name if value.value is None else value.value)
-    if hasattr(value, "model_dump"):
-        return _plain(value.model_dump())
-    return repr(value)
+    """A value as JSON, in the forms of `one_liner.json_forms`."""
+    return json.dumps(to_plain(value), ensure_ascii=False, allow_nan=False, indent=indent)

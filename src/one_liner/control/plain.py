@@ -1,8 +1,8 @@
 """What a Python value is in JSON.
 
-What JSON cannot say is written as its peers do: an instant as seconds since 1970, a UUID and a path as text, an enum
-member as its value, a dataclass or pydantic model as its fields, numpy as numbers and lists, and a number that is not
-finite as null. Everything else cannot be carried, and is named with the way to it.
+What JSON cannot say is written as its peers do: an instant as seconds since 1970, a UUID, a path and a decimal number
+as text, an enum member as its value, a dataclass or pydantic model as its fields, numpy as numbers, lists and objects,
+and a number that is not finite as null. Everything else cannot be carried, and is named with the way to it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -19,8 +20,9 @@ from uuid import UUID
 
 from one_liner.control.letter_case import Verbatim, camel_case, recased
 from one_liner.errors import NotCarriableError
+from one_liner.wire.types import EnumValue
 
-_AS_TEXT = (UUID, PurePath)
+_AS_TEXT = (UUID, PurePath, Decimal)
 _MOST_DEEP = 100
 
 
@@ -101,10 +103,14 @@ def _fields_of(value: Any) -> Any:
     """A container in place of what holds fields or numbers; anything else as it is."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in fields(value)}
-    if callable(getattr(value, "model_dump", None)):  # pydantic's
+    if isinstance(value, EnumValue):  # Of an enum that is not known here.
+        return value.name if value.value is None else value.value
+    if callable(getattr(value, "model_dump", None)) and not isinstance(value, type):  # pydantic's
         return value.model_dump()
     if hasattr(value, "dtype") and callable(getattr(value, "tolist", None)):  # numpy's
-        return value.tolist()
+        from one_liner.control.numpy_values import contents
+
+        return contents(value)
     return value
 
 

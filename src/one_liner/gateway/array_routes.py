@@ -12,7 +12,9 @@ from starlette.responses import Response
 from one_liner.gateway.access import Role, needs
 from one_liner.gateway.arrays import ArrayProblem, index_of, npy_bytes, read_npy
 from one_liner.gateway.gateway import Gateway, gateway_of
-from one_liner.gateway.json_values import JsonValueResponse, array_to_plain, dumps
+from one_liner.gateway.json_values import JsonValueResponse, dumps
+from one_liner.json_forms.arrays import array_to_plain
+from one_liner.json_forms.values import to_plain
 
 _PROBLEM: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such array"}}
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -70,7 +72,7 @@ def array_router() -> APIRouter:
 
         def written() -> bytes:
             array = arrays.get(number)
-            data, has_null = array_to_plain(array)
+            data, has_null = array_to_plain(array, to_plain)
             content: dict[str, Any] = {"shape": list(array.shape), "dtype": str(array.dtype), "data": data}
             return dumps(content | {"has_null": True} if has_null else content)
 

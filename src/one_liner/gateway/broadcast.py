@@ -18,11 +18,12 @@ from one_liner.aio import Sample
 from one_liner.errors import OneLinerError, SourceFailedError
 from one_liner.gateway.faults import fault_message
 from one_liner.gateway.frames import binary_frame
-from one_liner.gateway.json_values import dumps, is_large, to_plain
+from one_liner.gateway.json_values import dumps, is_large
 from one_liner.gateway.outbox import Content, Outbox
 from one_liner.gateway.rigs import Rigs
 from one_liner.gateway.settings import Settings
 from one_liner.gateway.watch import Watch
+from one_liner.json_forms.values import to_plain
 
 _SINE_POINTS = 100
 _NOISE = 0.1

@@ -28,7 +28,8 @@ from one_liner.errors import (
     UnknownJobError,
     UnknownStreamError,
 )
-from one_liner.gateway.json_values import JsonValueResponse, to_plain
+from one_liner.gateway.json_values import JsonValueResponse
+from one_liner.json_forms.values import to_plain
 
 _STATUSES: tuple[tuple[type[OneLinerError], int], ...] = (
     (NotExposedError, 404),

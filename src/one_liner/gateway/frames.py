@@ -12,7 +12,8 @@ from PIL import Image
 
 from one_liner.aio import Sample
 from one_liner.errors import NotCarriableError
-from one_liner.gateway.json_values import dumps, to_plain
+from one_liner.gateway.json_values import dumps
+from one_liner.json_forms.values import to_plain
 
 _LENGTH = struct.Struct("<I")
 _FORMATS = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg"}
