@@ -31,10 +31,21 @@ class Cryostat:
     def __init__(self) -> None:
         self.calls = 0
 
+        self._target = 4.0
+
     @property
     def kelvin(self) -> float:
         """How cold."""
         return 4.2
+
+    @property
+    def target(self) -> float:
+        """How cold it is to be."""
+        return self._target
+
+    @target.setter
+    def target(self, target: float) -> None:
+        self._target = target
 
     def cool(self, to_k: float) -> float:
         """Cool down."""
@@ -128,6 +139,80 @@ def test_head_does_nothing(lab: Lab, path: str) -> None:
     assert "GET" in answer.headers["allow"]
     assert lab.cryostat.calls == 0
     assert lab.http.get("/arrays").json()["count"] == 0
+
+
+# --- verbs and names -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "allowed"),
+    [
+        ("GET", "/api/objects/cryostat/cool", "POST"),
+        ("POST", "/api/objects/cryostat/kelvin", "GET"),
+        ("GET", "/control/start", "POST"),
+        ("POST", "/health", "GET"),
+    ],
+)
+def test_who_asks_by_the_wrong_verb_is_told_the_right_one(lab: Lab, verb: str, path: str, allowed: str) -> None:
+    answer = lab.http.request(verb, path)
+    assert answer.status_code == 405
+    assert allowed in answer.headers["allow"]
+    assert answer.json()["status"] == "error"
+
+
+def test_a_property_is_set_the_short_way_too(lab: Lab) -> None:
+    answer = lab.http.post("/instrument/cryostat/target", json={"value": 1.5})
+    assert answer.json() == {"message": "target", "value": 1.5}
+    assert lab.http.get("/instrument/target").json()["value"] == 1.5
+    assert lab.http.post("/instrument/cryostat/target", json={"kelvin": 1.5}).status_code == 422
+    assert lab.http.post("/instrument/cryostat/kelvin", json={"value": 1.5}).status_code == 404
+
+
+def test_who_only_looks_sets_no_property_the_short_way(guarded_lab: Lab) -> None:
+    answer = guarded_lab.http.post("/instrument/cryostat/target", json={"value": 1.5}, headers=LOOKER)
+    assert answer.status_code == 403
+    assert guarded_lab.cryostat.target == 4.0
+
+
+def test_a_bare_command_does_not_wait_for_servers_that_cannot_have_it() -> None:
+    with RouterServer(rpc_port=0, broadcast_port=0) as first, RouterServer(rpc_port=0, broadcast_port=0) as second:
+        first.add_instance("cryostat", Cryostat())
+        second.add_instance("cryostat", Cryostat())
+        second.add_instance("box", [1])
+        for server in (first, second):
+            server.run()
+        addresses = {"a": f"127.0.0.1:{first.rpc_port}", "b": f"127.0.0.1:{second.rpc_port}", "gone": "127.0.0.1:1"}
+        app = create_app(addresses)
+        with serving(app) as web, httpx.Client(base_url=web.http, timeout=PATIENCE_S) as http:
+            rigs = app.state.gateway.rigs
+            poll_until(lambda: rigs["a"].description and rigs["b"].description, PATIENCE_S, "the servers to be seen")
+            waited = _count_waiting(rigs["gone"])
+            assert http.get("/instrument/pop").json()["value"] == 1
+            said = http.get("/instrument/kelvin")
+            assert said.status_code == 404
+            assert said.json()["message"].endswith("There are: a/cryostat, b/cryostat")
+            assert waited == []
+            # What nobody has may be at the one that was never seen.
+            assert http.get("/instrument/nothing").status_code == 503
+            assert waited == ["gone"]
+            # One that was seen once is known, and is told to be away only where it is meant.
+            second.close()
+            assert http.get("/instrument/b/cryostat/kelvin").status_code == 503
+            assert http.get("/instrument/append?args=2").status_code == 503
+            assert http.get("/instrument/a/cryostat/kelvin").status_code == 200
+
+
+def _count_waiting(rig: Any) -> list[str]:
+    """Every time that a server is waited for."""
+    waited: list[str] = []
+    described = rig.described
+
+    async def watched() -> Any:
+        waited.append(rig.name)
+        return await described()
+
+    rig.described = watched
+    return waited
 
 
 # --- arrays ----------------------------------------------------------------------------------------------------------

@@ -98,6 +98,13 @@ async def set_property(gateway: Gateway, request: Request, target: Target, value
         raise
 
 
+async def is_property(target: Target) -> bool:
+    """Whether it is one, and no method."""
+    if not target.obj_name:
+        return False
+    return hasattr((await target.rig.object(target.obj_name)).find(target.attr_name), "writable")
+
+
 async def role_needed(target: Target, acts: bool = False) -> Role:
     """What somebody has to be for this call: to read a property, or what is declared read-only, is for everybody."""
     if acts or not target.obj_name:

@@ -10,7 +10,17 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from one_liner.errors import UnknownObjectError
-from one_liner.gateway.calls import RESPONSES, Target, answer, body_arguments, check_call, check_only_looks, make_call
+from one_liner.gateway.calls import (
+    RESPONSES,
+    Target,
+    answer,
+    body_arguments,
+    check_call,
+    check_only_looks,
+    is_property,
+    make_call,
+    set_property,
+)
 from one_liner.gateway.gateway import Gateway, gateway_of
 from one_liner.gateway.words import checked, query_words
 
@@ -43,9 +53,18 @@ def instrument_router() -> APIRouter:
 
     @router.post("/instrument/{path:path}", openapi_extra=_PATH)
     async def post_command(request: Request) -> Response:
-        """The same with arguments in a JSON body: an object by name, a list by position."""
+        """The same with arguments in a JSON body: an object by name, a list by position.
+
+        `{"value": …}` sets a property.
+        """
         gateway = gateway_of(request)
         args, kwargs = await body_arguments(request)
+        if set(kwargs) == {"value"} and not args:
+            target = await _target(gateway, request.path_params["path"])
+            if await is_property(target):
+                await check_call(gateway, request, target, acts=True)
+                await set_property(gateway, request, target, kwargs["value"])
+                return answer(target.attr_name, kwargs["value"])
         return await _command(gateway, request, args, kwargs)
 
     return router

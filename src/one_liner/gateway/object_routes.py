@@ -14,7 +14,7 @@ from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel, ConfigDict, create_model
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from one_liner.aio import (
@@ -41,7 +41,7 @@ def add_object_routes(app: FastAPI, gateway: Gateway) -> None:
     """Have the routes of what is served made, and made anew when something else is."""
     made: list[BaseRoute] = []
     app.include_router(_overview_router())
-    app.include_router(_unknown_router())
+    app.include_router(_unknown_router(made))
     unknown = app.router.routes[-1]
 
     def make() -> None:
@@ -73,7 +73,7 @@ def _overview_router() -> APIRouter:
     return router
 
 
-def _unknown_router() -> APIRouter:
+def _unknown_router(made: Sequence[BaseRoute]) -> APIRouter:
     router = APIRouter(prefix="/api")
 
     async def unknown(request: Request, path: str) -> Response:
@@ -83,10 +83,19 @@ def _unknown_router() -> APIRouter:
             await rig.described()  # Raises what the trouble is.
         if unseen:
             return _Again(request.app)
+        verbs = _other_verbs(made, request.scope)
+        if verbs:
+            raise HTTPException(405, f"{path} is asked by {' or '.join(verbs)}", {"Allow": ", ".join(verbs)})
         raise HTTPException(404, f"nothing of this name is served: {path}")
 
     router.add_api_route("/{path:path}", unknown, methods=["GET", "POST"], include_in_schema=False)
     return router
+
+
+def _other_verbs(made: Sequence[BaseRoute], scope: Scope) -> list[str]:
+    """By which verbs something else than this request would be answered."""
+    partly = [route for route in made if route.matches(scope)[0] is Match.PARTIAL]
+    return sorted({verb for route in partly for verb in getattr(route, "methods", None) or ()})
 
 
 def _meant(rigs: list[Rig], path: str) -> list[Rig]:

@@ -83,6 +83,13 @@ class Rig:
                 self._on_change()
             return self.description
 
+    async def known(self) -> ServerDescription | None:
+        """What it serves, or served when it was last seen; None where it was not seen yet. Does not wait for it."""
+        if self.connected:
+            with contextlib.suppress(OneLinerError):
+                return await self.described()
+        return self.description
+
     async def object(self, name: str) -> ObjectDescription:
         """One of its objects, which may be nested (`rig.stage`) or behind a router (`north/laser`).
 
@@ -186,20 +193,34 @@ class Rigs:
         candidates = [rig for rig in self._rigs if not rig.name] or self._rigs
         if len(candidates) == 1:
             return candidates[0], path
-        trouble: OneLinerError | None = None
-        for rig in candidates:
-            try:
-                description = await rig.described()
-            except OneLinerError as error:
-                trouble = error
-                continue
-            if find_object(description, path) is not None or path in streams_of(description):
-                return rig, path
-            if any(path == call.name for call in description.named_calls):
-                return rig, path
-        if trouble is not None:
-            raise trouble
-        raise UnknownObjectError(f"no server behind this gateway serves {path!r}")
+        found = await self._that_serve(candidates, lambda description: _serves(description, path))
+        if not found:
+            raise UnknownObjectError(f"no server behind this gateway serves {path!r}")
+        return found[0][0], path
+
+    async def _that_serve(
+        self, rigs: Sequence[Rig], wanted: Callable[[ServerDescription], object]
+    ) -> list[tuple[Rig, ServerDescription]]:
+        """Those of some rigs that serve something, by what is known of them.
+
+        Who is away and was seen before is not waited for; who was never seen, only where no other has it.
+
+        Raises:
+            NoServerError, …: no other has it, and one of them was never seen.
+        """
+        descriptions = await asyncio.gather(*(rig.known() for rig in rigs))
+        found = [(rig, one) for rig, one in zip(rigs, descriptions, strict=True) if one is not None and wanted(one)]
+        unseen = [rig for rig, one in zip(rigs, descriptions, strict=True) if one is None]
+        if found or not unseen:
+            return found
+        answers = await asyncio.gather(*(rig.described() for rig in unseen), return_exceptions=True)
+        for rig, answer in zip(unseen, answers, strict=True):
+            if not isinstance(answer, BaseException) and wanted(answer):
+                found.append((rig, answer))
+        for answer in answers:
+            if isinstance(answer, BaseException) and not found:
+                raise answer
+        return found
 
     async def locate_job(self, path: str) -> tuple[Rig, str]:
         """The rig that has a job, and its id there.
@@ -226,19 +247,16 @@ class Rigs:
         """
         if self._settings.instrument is not None:
             return await self.locate(self._settings.instrument)
-        found: list[tuple[Rig, ObjectDescription]] = []
-        trouble: OneLinerError | None = None
-        for rig in self._rigs:
-            try:
-                found += [(rig, one) for one in (await rig.described()).objects]
-            except OneLinerError as error:
-                trouble = error
-        if trouble is not None and not found:
-            raise trouble
-        if len(found) > 1 and attr_name:
+
+        def has_it(description: ServerDescription) -> bool:
+            return any(one.find(attr_name) is not None for one in description.objects)
+
+        rigs = await self._that_serve(self._rigs, has_it) or await self._that_serve(self._rigs, _has_objects)
+        found = [(rig, one) for rig, description in rigs for one in description.objects]
+        if len(found) > 1:
             found = [(rig, one) for rig, one in found if one.find(attr_name) is not None] or found
         if len(found) != 1:
-            names = ", ".join(one.name for _, one in found) or "none"
+            names = ", ".join(self.full_name(rig, one.name) for rig, one in found) or "none"
             raise UnknownObjectError(f"{attr_name!r} of which object? There are: {names}")
         rig, one = found[0]
         return rig, one.name
@@ -270,6 +288,17 @@ class Rigs:
     async def close(self) -> None:
         """Leave them all."""
         await asyncio.gather(*(rig.close() for rig in self._rigs))
+
+
+def _has_objects(description: ServerDescription) -> bool:
+    return bool(description.objects)
+
+
+def _serves(description: ServerDescription, path: str) -> bool:
+    """Whether this is the name of an object, a stream or a named call."""
+    if find_object(description, path) is not None or path in streams_of(description):
+        return True
+    return any(path == call.name for call in description.named_calls)
 
 
 def find_object(description: ServerDescription, name: str) -> ObjectDescription | None:
