@@ -256,6 +256,31 @@ def test_the_names_of_what_is_served_are_for_those_who_may_look(guarded_lab: Lab
     assert guarded_lab.http.get(f"{path}?token=only looks").status_code == 200
 
 
+@pytest.mark.parametrize("verb", ["GET", "POST", "HEAD"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/instrument/nothing",
+        "/instrument/nobody/kelvin",
+        "/instrument/cryostat/nothing",
+        "/instrument/cryostat/cool?to_k=nothing",
+        "/api/objects/cryostat/cool",
+        "/api/objects/cryostat/nothing",
+        "/api/objects/nobody/kelvin",
+        "/api/streams/nothing/last",
+        "/api/calls/nothing",
+        "/array/7",
+        "/array/abc",
+    ],
+)
+def test_who_shows_no_token_is_not_told_what_there_is(guarded_lab: Lab, verb: str, path: str) -> None:
+    answer = guarded_lab.http.request(verb, path, json={"wrong": 1} if verb == "POST" else None)
+    # By the wrong verb, where only the form of the address is known.
+    assert answer.status_code == 401 or (answer.status_code == 405 and verb in ("POST", "HEAD"))
+    assert "cryostat" not in answer.text
+    assert "kelvin" not in answer.text
+
+
 def test_the_page_with_all_routes_asks_for_them_with_its_own_token(guarded_lab: Lab) -> None:
     page = guarded_lab.http.get("/docs?token=only looks").text
     assert "'/openapi.json?token=only%20looks'" in page

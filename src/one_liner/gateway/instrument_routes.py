@@ -10,6 +10,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from one_liner.errors import UnknownObjectError
+from one_liner.gateway.access import Role, check_role
 from one_liner.gateway.calls import (
     RESPONSES,
     Target,
@@ -57,7 +58,7 @@ def instrument_router() -> APIRouter:
 
         `{"value": …}` sets a property.
         """
-        gateway = gateway_of(request)
+        gateway = _admitted(request)
         args, kwargs = await body_arguments(request)
         if set(kwargs) == {"value"} and not args:
             target = await _target(gateway, request.path_params["path"])
@@ -88,8 +89,16 @@ class _ShortWay:
         await response(scope, receive, send)
 
 
-async def _get(request: Request) -> Response:
+def _admitted(request: Request) -> Gateway:
+    """The gateway, for who shows a token that is known: the others are not told what there is not."""
     gateway = gateway_of(request)
+    if not gateway.access.open:
+        check_role(request, Role.READ)
+    return gateway
+
+
+async def _get(request: Request) -> Response:
+    gateway = _admitted(request)
     args, kwargs = query_words(gateway, request) if request.scope["query_string"] else ([], {})
     return await _command(gateway, request, args, kwargs)
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from inspect import Parameter, Signature
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from pydantic import BaseModel, ConfigDict, create_model
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -25,7 +25,7 @@ from one_liner.aio import (
     ServerDescription,
 )
 from one_liner.errors import OneLinerError
-from one_liner.gateway.access import Role, check_role
+from one_liner.gateway.access import Role, check_role, needs
 from one_liner.gateway.annotations import type_of
 from one_liner.gateway.arguments import Arguments, identifier
 from one_liner.gateway.calls import RESPONSES, Target, answer, body_arguments, check_call, make_call, set_property
@@ -35,6 +35,8 @@ from one_liner.gateway.json_values import JsonValueResponse
 from one_liner.gateway.rigs import Rig
 
 Endpoint = Callable[..., Awaitable[Response]]
+_MAY_READ = [Depends(needs(Role.READ))]
+"""Asked before the arguments are looked at: who may not read is told nothing of them."""
 
 
 def add_object_routes(app: FastAPI, gateway: Gateway) -> None:
@@ -160,7 +162,6 @@ class ObjectRoutes:
 
     def _add_property(self, target: Target, described: PropertyDescription, full_name: str) -> None:
         async def read(request: Request) -> Response:
-            check_role(request, Role.READ)
             return answer(target.attr_name, await make_call(gateway_of(request), request, target, [], {}))
 
         async def write(request: Request, body: Any) -> Response:
@@ -217,6 +218,7 @@ class ObjectRoutes:
             summary=str(described),
             operation_id=identifier("call", full_name),
             response_class=JsonValueResponse,
+            dependencies=_MAY_READ,
         )
 
     def _add(
@@ -231,6 +233,7 @@ class ObjectRoutes:
             description=doc,
             operation_id=identifier(verb.lower(), full_name, attr_name),
             response_class=JsonValueResponse,
+            dependencies=_MAY_READ,
             status_code=status_code,
         )
 
