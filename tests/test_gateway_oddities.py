@@ -24,6 +24,7 @@ from websockets.sync.client import connect
 from one_liner import RouterServer
 from one_liner.errors import (
     BadArgumentsError,
+    ConfigurationError,
     MalformedError,
     NoServerError,
     NotCarriableError,
@@ -109,7 +110,7 @@ def test_names_that_are_written_in_another_way_in_an_address_have_routes(lab: La
     assert (answer.status_code, answer.json()["value"]) == (200, 20)
     answer = lab.http.post("/api/calls/cool down", headers=DRIVER)
     assert (answer.status_code, answer.json()["value"]) == (200, 10)
-    assert "/api/objects/Kühler 1/cool" in lab.http.get("/openapi.json").json()["paths"]
+    assert "/api/objects/Kühler 1/cool" in lab.http.get("/openapi.json", headers=LOOKER).json()["paths"]
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
@@ -254,6 +255,12 @@ def test_gateways_that_have_come_and_gone_are_forgotten() -> None:
 
 
 # --- the address -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 70000])
+def test_a_port_that_cannot_be_is_no_other_port(port: int) -> None:
+    with pytest.raises(ConfigurationError, match="from 0 to 65535"):
+        listen("127.0.0.1", port)
 
 
 def test_a_port_that_is_taken_is_known_by_its_number_and_not_by_its_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import sys
 from one_liner.errors import ConfigurationError, PortInUseError
 
 _BACKLOG = 2048
+_LAST_PORT = 65535
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -23,8 +24,10 @@ def listen(host: str, port: int) -> socket.socket:
 
     Raises:
         PortInUseError: somebody listens there already.
-        ConfigurationError: this address is none of this machine's.
+        ConfigurationError: this address is none of this machine's, or there is no such port.
     """
+    if not 0 <= port <= _LAST_PORT:  # getaddrinfo would take 70000 for 4464.
+        raise ConfigurationError(f"a port is a number from 0 to {_LAST_PORT}, not {port}")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, _, _, address = found[0]
