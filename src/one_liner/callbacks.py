@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from queue import SimpleQueue
-from threading import Event, Thread, current_thread
+from threading import Event, current_thread
 from typing import Any, Generic, Self, TypeVar
 
+from one_liner.background import BackgroundThread
 from one_liner.closing import Closing
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ class Callback(Closing, Generic[T]):
         self._next_item = next_item
         self._wake = wake
         self._closed = Event()
-        self._thread = Thread(target=self._run, name=f"one_liner callback {name}", daemon=True)
+        self._thread = BackgroundThread(self._run, f"callback {name}", failed=self._failed)
 
     def start(self) -> Self:
         """Begin, now that it is known to whoever has to close it: Ctrl-C may come as soon as the thread runs."""
@@ -56,6 +57,10 @@ class Callback(Closing, Generic[T]):
         self._wake()
         if self._thread.is_alive() and self._thread is not current_thread():
             self._thread.join(_CLOSE_TIMEOUT_S)
+
+    def _failed(self, _: BaseException) -> None:
+        self._closed.set()
+        self._wake()  # Nothing is to be kept for it any more.
 
     def _run(self) -> None:
         while not self._closed.is_set():

@@ -9,12 +9,14 @@ import importlib.util
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 from typing import Annotated, Any
 
 import typer
 
+from one_liner.background import PAUSE_S, BackgroundThread
 from one_liner.cli.connection import KeysOption, ServerKeyOption, connect
 from one_liner.cli.web import DEFAULT_URL, TokenOption
 from one_liner.errors import (
@@ -75,7 +77,7 @@ def plot(
         else:
             _follow_gateway(signal.put, stop, say, url, stream, token)
 
-    reader = Thread(target=_again, args=(follow, stop, say), name="one_liner plot", daemon=True)
+    reader = BackgroundThread(partial(_again, follow, stop, say), "plot", pause_s=PAUSE_S)
     reader.start()
     try:
         _draw(signal, stream or url, duration, save)

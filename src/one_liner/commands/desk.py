@@ -10,6 +10,7 @@ from functools import partial
 from threading import Condition, Event, Lock, Thread
 from typing import Any, Final
 
+from one_liner.background import PAUSE_S, BackgroundThread
 from one_liner.clock import Clock
 from one_liner.commands.info import JobInfo, error_of_job
 from one_liner.commands.job import Job
@@ -439,7 +440,7 @@ class CommandDesk:
                 self._untold -= 1
                 self._end_told.notify_all()
             if run.on_done is not None:
-                Thread(target=_call_back, args=(run.on_done, info), name="one_liner job done", daemon=True).start()
+                BackgroundThread(partial(_call_back, run.on_done, info), "job done").start()
 
     def _outcome(self, info: JobInfo, result: Result | None) -> dict[str, Any]:
         told = result is not None and result.size_bytes <= MAX_TOLD_BYTES
@@ -451,7 +452,7 @@ class CommandDesk:
     def _have_clerk(self) -> None:
         with self._lock:
             if self._clerk is None and self._runs and not self._stopping.is_set():
-                self._clerk = Thread(target=self._watch, name="one_liner jobs", daemon=True)
+                self._clerk = BackgroundThread(self._watch, "jobs", pause_s=PAUSE_S)
                 self._clerk.start()
 
     def _watch(self) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from threading import Event as Flag
-from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from one_liner.background import BackgroundThread
 from one_liner.callbacks import Callback
 from one_liner.commands.info import JobInfo, error_of_job
 from one_liner.commands.state import JobState
@@ -110,8 +111,11 @@ class ThroughClient:
     ) -> str:
         """Have a job accepted."""
         job = self._client.submit(path, attr_name, args, kwargs)
-        name = f"one_liner control job {job.id}"
-        Thread(target=self._watch, args=(job, on_end), name=name, daemon=True).start()
+
+        def failed(error: BaseException) -> None:
+            on_end(CommandResponse(Result.FAILED, error_message=f"what became of {job.id} is not known: {error}"))
+
+        BackgroundThread(partial(self._watch, job, on_end), f"control job {job.id}", failed=failed).start()
         return job.id
 
     def cancel(self, job_id: str, who: str) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from threading import Thread, current_thread
+from threading import current_thread
 from typing import Any, Final, NamedTuple
 
 import zmq
 
+from one_liner.background import PAUSE_S, BackgroundThread
 from one_liner.closing import Closing
 from one_liner.control.numbers import Topic
 from one_liner.control.topics import read, subscription_of
@@ -57,7 +58,7 @@ class Listener(Closing):
                 self._socket.subscribe(subscription_of(topic))
             self._socket.connect(address)
             self._doorbell = Doorbell(context, "control-listener")
-        self._thread = Thread(target=self._run, name=f"one_liner control listener {address}", daemon=True)
+        self._thread = BackgroundThread(self._run, f"control listener {address}", pause_s=PAUSE_S)
         self._thread.start()
 
     def close(self) -> None:

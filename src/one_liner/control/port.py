@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from threading import Event, Thread, current_thread
+from threading import Event, current_thread
 from typing import Final
 
 import zmq
 
+from one_liner.background import PAUSE_S, BackgroundThread
 from one_liner.clock import Clock
 from one_liner.control.desk import Desk, Envelope
 from one_liner.transport.endpoints import Endpoint
@@ -78,7 +79,7 @@ class CommandPort:
         self._desk: Desk | None = None
         self._stopping = False
         self._stopped = Event()
-        self._thread = Thread(target=self._serve, name=f"one_liner control {self.endpoint}", daemon=True)
+        self._thread = BackgroundThread(self._serve, f"control {self.endpoint}", pause_s=PAUSE_S)
 
     @property
     def endpoint(self) -> Endpoint:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from threading import Condition, Thread, current_thread
 from typing import Final
 
+from one_liner.background import BackgroundThread, done
+
 Duty = Callable[[], None]
 MOST: Final = 64
 _IDLE_LIFE_S: Final = 10.0
@@ -43,7 +45,7 @@ class Workers:
                 return
             if not urgent and len(self._threads) >= self._most:
                 return
-            thread = Thread(target=self._work, name=f"one_liner {self._name}", daemon=True)
+            thread = BackgroundThread(self._work, self._name)
             thread.start()  # Before anybody knows of it: `stop` could not wait for one that has not begun.
             self._threads.add(thread)
 
@@ -61,7 +63,7 @@ class Workers:
 
     def _work(self) -> None:
         while (duty := self._next()) is not None:
-            duty()
+            done(duty, current_thread().name)
 
     def _next(self) -> Duty | None:
         with self._changed:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from threading import Condition, Lock, Thread, current_thread
+from threading import Condition, Lock, current_thread
 from typing import Any, Final
 
+from one_liner.background import PAUSE_S, BackgroundThread
 from one_liner.clock import Clock
 from one_liner.errors import ClosedError, MalformedError, NoDataError, OneLinerError
 from one_liner.events.event import Event, Topic
@@ -112,7 +113,7 @@ class EventHub:
         self._answers: deque[Callable[[], None]] = deque()
         self._asked_for_last: dict[Inbox, float] = {}
         self._closed = False
-        self._thread = Thread(target=self._run, name=f"one_liner events {link.endpoint}", daemon=True)
+        self._thread = BackgroundThread(self._run, f"events {link.endpoint}", pause_s=PAUSE_S)
         self._thread.start()
 
     def listen(self, inbox: Inbox, source: str) -> None:

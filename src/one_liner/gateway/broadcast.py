@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from one_liner.aio import Sample
+from one_liner.aio import Sample, anew, in_background
 from one_liner.errors import OneLinerError, SourceFailedError
 from one_liner.gateway.faults import fault_message
 from one_liner.gateway.frames import binary_frame
@@ -136,7 +136,7 @@ class Group:
     def start(self) -> None:
         """Send, from now on."""
         if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="one_liner broadcast")
+            self._task = in_background(anew(self._run), "one_liner broadcast")
 
     async def stop(self) -> None:
         """Send no more. Nothing is sent once this has returned."""

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from one_liner.aio import Sample, Topic
+from one_liner.aio import Sample, Topic, anew, in_background
 from one_liner.gateway.access import Role, needs
 from one_liner.gateway.calls import RESPONSES
 from one_liner.gateway.gateway import Gateway, gateway_of
@@ -88,7 +89,8 @@ async def _sse(gateway: Gateway, rigs: list[Rig], topics: list[Topic]) -> AsyncI
         for rig in rigs:
             for topic in topics:
                 watch = await stack.enter_async_context(rig.watch(topic.stream, _MOST_WAITING))
-                tasks.add(asyncio.create_task(forward(rig, watch, topic)))
+                forwarding = anew(partial(forward, rig, watch, topic))
+                tasks.add(in_background(forwarding, f"one_liner events {rig.name} {topic}"))
         try:
             yield b": connected\n\n"
             while True:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from threading import Event, Thread, current_thread
+from threading import Event, current_thread
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 from weakref import WeakSet
@@ -17,6 +17,7 @@ import numpy as np
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
+from one_liner.background import BackgroundThread
 from one_liner.closing import Closing
 from one_liner.errors import (
     BadArgumentsError,
@@ -205,7 +206,7 @@ class StreamConnection(Closing):
         if auto_start:
             with suppress(ConnectionClosed):  # The thread that reads is told why.
                 socket.send(json.dumps({"action": "start"}))
-        self._thread = Thread(target=self._run, name="one_liner stream of a gateway", daemon=True)
+        self._thread = BackgroundThread(self._run, "stream of a gateway")
         self._thread.start()
 
     @property

@@ -14,6 +14,7 @@ from typing import Any, Self
 from fastapi import status
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from one_liner.aio import in_background
 from one_liner.gateway.settings import MIB
 
 Content = str | bytes
@@ -125,7 +126,7 @@ class Outbox:
         self._count(put=1, dropped=1)
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._send_all(), name="one_liner outbox")
+        self._task = in_background(self._send_all(), "one_liner outbox", failed=lambda _: self._end())
         return self
 
     async def __aexit__(self, *_: object) -> None:

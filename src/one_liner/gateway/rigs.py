@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 
 from one_liner.address import Address
-from one_liner.aio import AsyncRouterClient, ObjectDescription, ServerDescription
+from one_liner.aio import AsyncRouterClient, ObjectDescription, ServerDescription, anew, in_background
 from one_liner.errors import OneLinerError, UnknownJobError, UnknownObjectError, UnknownStreamError
 from one_liner.gateway.settings import Server, Settings
 from one_liner.gateway.watch import Channel, Watch
@@ -132,7 +132,7 @@ class Rig:
 
     async def start(self) -> None:
         """Begin to look what is served."""
-        self._task = asyncio.create_task(self._look(), name=f"one_liner rig {self.name or self.address}")
+        self._task = in_background(anew(self._look), f"one_liner rig {self.name or self.address}")
 
     async def close(self) -> None:
         """Leave the server."""

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from typing import Self
 
-from one_liner.aio import AsyncRouterClient, Sample
+from one_liner.aio import AsyncRouterClient, Sample, anew, in_background
 from one_liner.errors import (
     ClosedError,
     NoDataError,
@@ -141,7 +141,7 @@ class Channel:
         """One more watches; the last sample, if it is known, comes at once."""
         self._watches.add(watch)
         if self._task is None:
-            self._task = asyncio.create_task(self._receive(), name=f"one_liner watch {self.name}")
+            self._task = in_background(anew(self._receive), f"one_liner watch {self.name}")
         elif self._last is not None:
             watch.offer(self._last)
 

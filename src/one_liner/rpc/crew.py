@@ -13,9 +13,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread, current_thread
 from typing import Final
+
+from one_liner.background import PAUSE_S, BackgroundThread, done
 
 Duty = Callable[[], None]
 
@@ -51,7 +54,7 @@ class Crew:
     def start(self) -> None:
         """Begin to serve."""
         self.employ(self._watch)
-        self.employ(lambda: self._lead(self._term))
+        self.employ(lambda: self._take_lead(self._term))
 
     def begin(self) -> None:
         """The leader is about to run something in place."""
@@ -80,7 +83,7 @@ class Crew:
                 self._idle -= 1
                 self._duties.put(duty)
                 return
-            thread = Thread(target=self._work, args=(duty,), name=f"one_liner {self._name}", daemon=True)
+            thread = BackgroundThread(partial(self._work, duty), self._name)
             thread.start()  # Before anybody knows of it: `stop` could not wait for one that has not begun.
             self._threads.add(thread)
 
@@ -102,7 +105,7 @@ class Crew:
 
     def _work(self, duty: Duty | None) -> None:
         while duty is not None:
-            duty()
+            done(duty, current_thread().name)
             duty = self._next_duty()
         with self._lock:
             self._threads.discard(current_thread())
@@ -132,8 +135,15 @@ class Crew:
                 if term is not None:
                     self._alarm.set()  # The next watch begins awake: `begin` rings only for one that sleeps.
                     self.employ(self._watch)
-                    self._lead(term)
+                    self._take_lead(term)
                     return
+
+    def _take_lead(self, term: int) -> None:
+        """Lead for a term; after an error, which nobody has thought of, for the rest of it: a server goes on."""
+        while not done(lambda: self._lead(term), current_thread().name, again=True):
+            if not self.end(term):
+                return  # It was overtaken before.
+            time.sleep(PAUSE_S)
 
     def _quiet(self) -> bool:
         """Wait one round. True when there has been nothing to watch for a while and `begin` will ring again."""

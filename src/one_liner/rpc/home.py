@@ -12,7 +12,10 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
+from threading import current_thread
 from typing import Final
+
+from one_liner.background import done
 
 QUICK_CALLS_TO_LEAVE: Final = 64
 
@@ -32,7 +35,7 @@ class Home:
     def live(self) -> None:
         """Carry out what is posted until the home is left. By the thread that it is for."""
         while (duty := self._duties.get()) is not None:
-            duty()
+            done(duty, current_thread().name)
             # It knows the lane, which ends this home when nobody serves its object any more.
             del duty
 

@@ -17,11 +17,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
-from threading import Condition, Thread, current_thread
+from threading import Condition, current_thread
 from typing import Any
 
 import zmq
 
+from one_liner.background import PAUSE_S, BackgroundThread
 from one_liner.clock import SYSTEM_CLOCK, Clock, OffsetEstimator
 from one_liner.errors import (
     ClosedError,
@@ -141,7 +142,7 @@ class Link:
         self._ids = itertools.count(1)
         self._socket, self._monitor = self._connect()
         self._doorbell = Doorbell(context, "link")
-        self._thread = Thread(target=self._run, name=f"one_liner link {endpoint}", daemon=True)
+        self._thread = BackgroundThread(self._run, f"link {endpoint}", pause_s=PAUSE_S)
 
     def start(self) -> None:
         """Begin, now that it is known to whoever has to close it: Ctrl-C may come as soon as the thread runs."""

@@ -7,6 +7,7 @@ is asked what is there: nothing else would tell.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections.abc import Callable
 from threading import Event, Lock, get_ident
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
 
 _LOOK_EVERY_S = 0.05
+_log = logging.getLogger("one_liner.rpc.loop_operator")
 MakeBoard = Callable[[Callable[[Socket], None], Callable[[Socket], None]], Switchboard]
 
 
@@ -92,6 +94,9 @@ class LoopOperator:
             self._go_on()
         except zmq.ContextTerminated:
             self._end()
+        except Exception:
+            _log.exception("the calls of %s in an event loop met an error", self._board.link.endpoint)
+            self._board.fail()
 
     def _go_on(self) -> None:
         """See to it that there is a next turn, as soon as there is something to do."""

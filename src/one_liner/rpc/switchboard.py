@@ -18,7 +18,14 @@ from typing import Final, Protocol
 import zmq
 
 from one_liner.clock import SYSTEM_CLOCK
-from one_liner.errors import CallTimeoutError, ClosedError, MalformedError, OneLinerError, VersionMismatchError
+from one_liner.errors import (
+    CallTimeoutError,
+    ClosedError,
+    MalformedError,
+    OneLinerError,
+    ServerLostError,
+    VersionMismatchError,
+)
 from one_liner.rpc.channel import LAST_ANSWER_MS, LAST_WORD_S, SLICE_MS, connect, gone_for_good_s, restarted, stays_away
 from one_liner.rpc.link import Link
 from one_liner.transport.sockets import Context, Socket, receive, send_frames
@@ -178,6 +185,15 @@ class Switchboard:
         """Close the connection; every caller gets a `ClosedError`."""
         self._fail_all(self.closed_error)
         self._disconnect()
+
+    def fail(self) -> None:
+        """Something nobody thought of has happened here: every caller is told, and the next has another connection."""
+        self._fail_all(
+            lambda: ServerLostError(
+                f"the connection to {self.link.endpoint} was given up, as the log says why; "
+                "the call may or may not have run"
+            )
+        )
 
     def closed_error(self) -> ClosedError:
         """What callers get when the client is closed."""

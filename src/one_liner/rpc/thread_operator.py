@@ -6,10 +6,11 @@ import math
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from threading import Lock, Thread, current_thread
+from threading import Lock, current_thread
 
 import zmq
 
+from one_liner.background import PAUSE_S, BackgroundThread
 from one_liner.clock import SYSTEM_CLOCK
 from one_liner.rpc.link import State
 from one_liner.rpc.switchboard import PendingCall, Switchboard
@@ -32,7 +33,9 @@ class ThreadOperator:
         self._lock = Lock()
         self._rung = self._closed = False
         self._doorbell = Doorbell(context, "switchboard")
-        self._thread = Thread(target=self._run, name=f"one_liner calls {board.link.endpoint}", daemon=True)
+        self._thread = BackgroundThread(
+            self._run, f"calls {board.link.endpoint}", failed=lambda _: board.fail(), pause_s=PAUSE_S
+        )
         board.link.listen(self._on_state)
         self._thread.start()
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable
 from threading import Event, Lock, Thread, current_thread
 from typing import Any
 
+from one_liner.background import PAUSE_S, BackgroundThread
 from one_liner.clock import Clock
 from one_liner.errors import OneLinerError
 from one_liner.rpc.exposure import Exposure
@@ -102,7 +103,7 @@ class Warden:
     def _wake(self) -> None:
         with self._lock:
             if self._thread is None and not self._stopping.is_set():
-                self._thread = Thread(target=self._run, name="one_liner warden", daemon=True)
+                self._thread = BackgroundThread(self._run, "warden", pause_s=PAUSE_S)
                 self._thread.start()
 
     def _make_safe(self, lease: Lease) -> None:
@@ -115,6 +116,8 @@ class Warden:
                 self._perform(name, method, "the server, because its controller is gone")
             except OneLinerError as error:
                 _log.error("%s could not be made safe: %s", name, error)
+            except Exception:
+                _log.exception("%s could not be made safe", name)  # The others can be all the same.
 
     def _lives(self, client: int) -> bool:
         return self._sessions.lives(client, self._clock.now())

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import zmq
 
+from one_liner.background import PAUSE_S, BackgroundThread
 from one_liner.clock import Clock
 from one_liner.errors import ClosedError
 from one_liner.rpc.sessions import Sessions
@@ -74,7 +75,7 @@ class Bookkeeper:
     def run(self) -> None:
         """Begin to listen for subscribers."""
         self._doorbell = Doorbell(self._context, "bookkeeper")
-        self._thread = Thread(target=self._run, name="one_liner bookkeeper", daemon=True)
+        self._thread = BackgroundThread(self._run, "bookkeeper", pause_s=PAUSE_S)
         self._thread.start()
 
     def close(self) -> None:

@@ -14,10 +14,11 @@ import os
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from threading import Thread, current_thread
+from threading import current_thread
 
 import zmq
 
+from one_liner.background import PAUSE_S, BackgroundThread
 from one_liner.clock import Clock
 from one_liner.errors import ConfigurationError, OneLinerError
 from one_liner.rpc.link import Link, State
@@ -69,7 +70,7 @@ class Receiver:
         self._errands: deque[Callable[[], None]] = deque()
         self._doorbell = Doorbell(context, "receiver")
         self._stopping = False
-        self._thread = Thread(target=self._run, name=f"one_liner receiver {link.endpoint}", daemon=True)
+        self._thread = BackgroundThread(self._run, f"receiver {link.endpoint}", pause_s=PAUSE_S)
         link.listen(self._on_state)
         self._thread.start()
         self._leave_errand(self._connect)

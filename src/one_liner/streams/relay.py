@@ -12,10 +12,11 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable
-from threading import Thread, current_thread
+from threading import current_thread
 
 import zmq
 
+from one_liner.background import PAUSE_S, BackgroundThread
 from one_liner.clock import Clock
 from one_liner.errors import ConfigurationError, OneLinerError
 from one_liner.limits import DEFAULT_LIMITS, Limits
@@ -87,7 +88,7 @@ class StreamRelay:
         self._doorbell = Doorbell(context, "relay")
         self._subscribed = False
         self._stopping = False
-        self._thread = Thread(target=self._run, name=f"one_liner relay {stream.name}", daemon=True)
+        self._thread = BackgroundThread(self._run, f"relay {stream.name}", pause_s=PAUSE_S)
 
     def start(self) -> None:
         """Begin, once the stream has the number that it goes on from."""
@@ -189,7 +190,7 @@ class RouterRelay:
         self._doorbell = Doorbell(context, "router")
         self._errands: deque[Callable[[], None]] = deque()
         self._stopping = False
-        self._thread = Thread(target=self._run, name=f"one_liner router {prefix}", daemon=True)
+        self._thread = BackgroundThread(self._run, f"router {prefix}", pause_s=PAUSE_S)
         link.listen(self._on_state)
         self._thread.start()
 

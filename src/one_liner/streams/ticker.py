@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from threading import Event, Lock, Thread, current_thread
+from threading import Event, Lock, current_thread
 from typing import Any, Final, Protocol
 
+from one_liner.background import PAUSE_S, BackgroundThread
 from one_liner.clock import Clock
 from one_liner.rpc.lanes import Lane, Occupant, TickInLine
 from one_liner.streams.headstart import HeadStart
@@ -121,7 +122,7 @@ class Ticker:
         self._head_start = HeadStart(1 / frequency_hz)
         self._changed = Event()
         self._stopping = False
-        self._thread = Thread(target=self._run, name=f"one_liner ticker {frequency_hz:g} Hz", daemon=True)
+        self._thread = BackgroundThread(self._run, f"ticker {frequency_hz:g} Hz", pause_s=PAUSE_S)
         self._thread.start()
 
     def wake(self) -> None:

@@ -25,6 +25,7 @@ from typing import Final
 
 import zmq
 
+from one_liner.background import PAUSE_S, BackgroundThread
 from one_liner.errors import ClosedError
 from one_liner.limits import DEFAULT_LIMITS, Limits
 from one_liner.transport.endpoints import Endpoint
@@ -124,7 +125,7 @@ class Fanout:
 
     def run(self) -> None:
         """Start passing samples on; until then they are dropped, and counted by their readers."""
-        self._thread = Thread(target=self._serve, name=f"one_liner fanout {self.endpoint}", daemon=True)
+        self._thread = BackgroundThread(self._serve, f"fanout {self.endpoint}", pause_s=PAUSE_S)
         self._thread.start()
 
     def publisher(self, *, hears_subscriptions: bool = False) -> Publisher:

@@ -11,12 +11,13 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Mapping
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any, Final
 
 import zmq
 from zmq.utils import z85
 
+from one_liner.background import PAUSE_S, BackgroundThread
 from one_liner.errors import ConfigurationError
 from one_liner.keys import KeyPair, read_public
 from one_liner.rpc.permission import AllowList, Permission
@@ -119,7 +120,7 @@ class _Doorkeeper:
             ) from None
         self._doorbell = Doorbell(context, "doorkeeper")
         self._stopping = False
-        self._thread = Thread(target=self._run, name="one_liner doorkeeper", daemon=True)
+        self._thread = BackgroundThread(self._run, "doorkeeper", pause_s=PAUSE_S)
 
     def start(self) -> None:
         """Begin to answer."""

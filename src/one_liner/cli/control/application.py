@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from threading import Condition, Thread
 from typing import Any, Final
 
+from one_liner.background import BackgroundThread
 from one_liner.control import CommandRequest, CommandResponse, ControlService, EventKind, Later, Result
 
 _STEPS: Final = 10
@@ -65,7 +67,9 @@ class DemoApplication:
                 return CommandResponse(Result.FAILED, error_code=3, error_message="an acquisition is under way")
             self._acquisition = later = Later({"duration_s": told})
             self._service.state = "acquiring"
-        self._thread = Thread(target=self._acquire, args=(later, float(told)), name="demo acquisition", daemon=True)
+        self._thread = BackgroundThread(
+            partial(self._acquire, later, float(told)), "demo acquisition", failed=lambda _: self._end("it has failed")
+        )
         self._thread.start()
         return later
 

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from one_liner.aio import anew, in_background
 from one_liner.errors import BrokerLostError, MalformedError
 from one_liner.gateway.backends.backend import BackendStatistics
 from one_liner.gateway.backends.carrier import Carrier, Connection
@@ -76,7 +77,7 @@ class Exchange:
         """Join the others, now or as soon as the carrier can be reached."""
         self._deliver = deliver
         self._leaving = False
-        self._task = asyncio.create_task(self._stay_connected())
+        self._task = in_background(anew(self._stay_connected), f"one_liner gateways on {self._carrier.name}")
 
     async def close(self) -> None:
         """Leave. What still waits is given up."""

@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 from one_liner.address import Address
-from one_liner.aio import AsyncRouterClient
+from one_liner.aio import AsyncRouterClient, anew, in_background
 from one_liner.errors import BrokerLostError, ConfigurationError, OneLinerError, SourceFailedError, TransportError
 from one_liner.server import RouterServer
 
@@ -85,7 +86,7 @@ class _Mesh:
     async def reading(self, peer: Address) -> AsyncIterator[None]:
         """Read the events of one peer, for as long as this lasts."""
         client = AsyncRouterClient(peer.protocol, peer.interface, peer.rpc_port, None, name="gateway")
-        task = asyncio.create_task(self._read(client), name=f"one_liner mesh {peer.interface}:{peer.rpc_port}")
+        task = in_background(anew(partial(self._read, client)), f"one_liner mesh {peer.interface}:{peer.rpc_port}")
         try:
             yield
         finally:

@@ -7,12 +7,13 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from one_liner.aio import AsyncRouterClient, Sample
+from one_liner.aio import AsyncRouterClient, Sample, anew, in_background
 from one_liner.errors import (
     BadArgumentsError,
     BrokerLostError,
@@ -22,6 +23,7 @@ from one_liner.errors import (
     MissingExtraError,
     NotExposedError,
     OneLinerError,
+    RemoteError,
     SourceFailedError,
     TransportError,
     UnknownStreamError,
@@ -137,6 +139,7 @@ class Bridge:
         self._missed = 0
         self._too_large: set[str] = set()
         self._ready = asyncio.Event()
+        self._failure: Exception | None = None
         self._readers: dict[str, asyncio.Task[None]] = {}
         self._running: set[asyncio.Task[None]] = set()
 
@@ -168,12 +171,23 @@ class Bridge:
                 await self._broker.close()
 
     async def wait_connected(self) -> None:
-        """Wait until the broker was reached for the first time; calls are answered from then on."""
+        """Wait until the broker was reached for the first time; calls are answered from then on.
+
+        Raises:
+            BrokerLostError: it was not, and will not be. Inside `async with` only, as `run` raises it by itself.
+        """
         await self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self.run(), name="one_liner bridge")
+        self._task = in_background(self.run(), "one_liner bridge", failed=self._fail)
         return self
+
+    def _fail(self, error: Exception) -> None:
+        """Nobody waits for a bridge that has ended."""
+        self._failure = error
+        self._ready.set()
 
     async def __aexit__(self, *_: object) -> None:
         self._task.cancel()
@@ -259,7 +273,7 @@ class Bridge:
         for name in self._readers.keys() - wanted:
             self._readers.pop(name).cancel()
         for name in wanted - self._readers.keys():
-            self._readers[name] = asyncio.create_task(self._publish_all(name), name=f"one_liner bridge {name}")
+            self._readers[name] = in_background(anew(partial(self._publish_all, name)), f"one_liner bridge {name}")
 
     async def _publish_all(self, name: str) -> None:
         subject = self.subjects.of_stream(name)
@@ -332,7 +346,7 @@ class Bridge:
         elif len(self._running) >= MAX_CALLS:
             await self._reply(message, {"error": fault_json(BusyError(f"{MAX_CALLS} calls are under way"))})
         else:
-            task = asyncio.create_task(self._answer(message))
+            task = in_background(self._answer(message), f"one_liner bridge {message.subject}")
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
@@ -349,6 +363,10 @@ class Bridge:
             result = await self._call(message)
         except OneLinerError as error:
             answer = {"error": fault_json(error)}
+        except Exception as error:
+            # Who has asked waits for an answer.
+            _log.exception("the call of %s ended by an error in the bridge", message.subject)
+            answer = {"error": fault_json(RemoteError(f"in the bridge: {error!r}"))}
         else:
             answer = {"result": result, "result_type": type(result).__name__}
         await self._reply(message, answer)

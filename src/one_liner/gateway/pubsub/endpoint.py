@@ -13,6 +13,7 @@ from fastapi import APIRouter, Body, FastAPI, HTTPException, params
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
+from one_liner.aio import in_background
 from one_liner.errors import ConfigurationError, NotExposedError
 from one_liner.gateway.backends import Backend, open_backend
 from one_liner.gateway.event import Event
@@ -175,12 +176,9 @@ class PubSubEndpoint:
 
         The application's own events are among them.
         """
-        tasks: set[asyncio.Task[Any]] = set()
 
         def deliver(subscription: Subscription, event: Event, want_answer: bool) -> None:
-            task = asyncio.ensure_future(_called(callback, subscription, event))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            in_background(_called(callback, subscription, event), f"one_liner callback {event.topic}")
 
         await self.start()
         return self.notifier.subscribe(

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-from one_liner.aio import Sample, ServerDescription
+from one_liner.aio import Sample, ServerDescription, anew, in_background
 from one_liner.errors import NotExposedError, SourceFailedError
 from one_liner.gateway.event import ALL_TOPICS
 from one_liner.gateway.faults import fault_json
@@ -46,7 +47,7 @@ class StreamTopics:
 
     async def start(self) -> None:
         """Begin to look what is wanted and what there is."""
-        self._task = asyncio.create_task(self._look(), name="one_liner stream topics")
+        self._task = in_background(anew(self._look), "one_liner stream topics")
 
     async def close(self) -> None:
         """Receive nothing any more."""
@@ -80,8 +81,8 @@ class StreamTopics:
             for topic in self._watches.keys() - chosen.keys():
                 self._watches.pop(topic).cancel()
             for topic in chosen.keys() - self._watches.keys():
-                self._watches[topic] = asyncio.create_task(
-                    self._deliver(topic, *chosen[topic]), name=f"one_liner topic {topic}"
+                self._watches[topic] = in_background(
+                    anew(partial(self._deliver, topic, *chosen[topic])), f"one_liner topic {topic}"
                 )
             try:
                 async with asyncio.timeout(_LOOK_EVERY_S):

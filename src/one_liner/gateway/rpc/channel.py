@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, Protocol
 
+from one_liner.aio import in_background
 from one_liner.errors import (
     BusyError,
     CallTimeoutError,
@@ -198,7 +199,11 @@ class RpcChannel:
             busy = BusyError(f"{self._max_calls} calls of yours are under way; wait for an answer")
             self._put(error_text(busy, request.call_id))
             return
-        task = asyncio.create_task(self._answer(request))
+        task = in_background(
+            self._answer(request),
+            f"one_liner rpc {request.method}",
+            failed=lambda error: self._put(error_text(error, request.call_id)),
+        )
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 

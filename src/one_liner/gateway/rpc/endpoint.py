@@ -12,6 +12,7 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI, params
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from one_liner.aio import in_background
 from one_liner.gateway.outbox import Outbox
 from one_liner.gateway.refusal import POLICY_VIOLATION, add_websocket
 from one_liner.gateway.rpc.channel import MAX_CALLS, RpcChannel
@@ -107,9 +108,12 @@ class WebSocketRpcEndpoint:
                 max_calls=self._max_calls,
             )
             self._outboxes[channel] = outbox
-            tasks = [
-                asyncio.create_task(self._greet(channel, websocket), name="one_liner rpc greeting"),
-                asyncio.create_task(_receive_all(websocket, channel), name="one_liner rpc receiver"),
+            receiving = in_background(_receive_all(websocket, channel), "one_liner rpc receiver")
+            tasks: list[asyncio.Task[Any]] = [
+                in_background(
+                    self._greet(channel, websocket), "one_liner rpc greeting", failed=lambda _: receiving.cancel()
+                ),
+                receiving,
                 asyncio.create_task(outbox.closed.wait(), name="one_liner rpc outbox"),
             ]
             try:

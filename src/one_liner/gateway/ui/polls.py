@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar, cast
 
+from one_liner.aio import anew, in_background
 from one_liner.errors import OneLinerError
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ class Poll(Generic[T]):
         """One more looks."""
         self.watchers += 1
         if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="one_liner ui poll")
+            self._task = in_background(anew(self._run), "one_liner ui poll")
 
     def leave(self) -> None:
         """One less."""
