@@ -290,7 +290,8 @@ class RouterClient(Closing):
     ) -> HeldLease:
         """Take exclusive control: `with client.lease("stage"): …`.
 
-        Until it is given back, or this client dies, all others may read and not write; they are told who we are.
+        Until it is given back, or this client dies, all others may read and not write; they are told who we are. One
+        that comes when this call has ended already, because of the time or Ctrl-C, is given back at once.
 
         Args:
             obj_name: the object; "" for the whole server.
