@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import weakref
 from collections import deque
@@ -34,6 +35,7 @@ from one_liner.rpc.server import RpcServer
 from one_liner.streams.bookkeeper import LEDGER
 from one_liner.transport import fanout
 from one_liner.transport.endpoints import Endpoint
+from one_liner.uninterrupted import uninterrupted
 from one_liner.wire.messages import Kind, Request
 from tests.conftest import poll_until
 
@@ -402,3 +404,55 @@ def test_nothing_is_kept_of_a_home_that_was_given_up(server: RouterServer, clien
         while lane.home is not None:
             client.call("wait", args=[0])
     poll_until(lambda: gc.collect() is not None and not homes)
+
+
+# --- when there is nothing more to be had ---------------------------------------------------------------------------
+
+
+def test_what_is_done_as_a_whole_is_done_also_where_no_thread_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at the end of an interpreter."""
+
+    def refuse(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", refuse)
+    assert uninterrupted(lambda: 1)() == 1
+
+
+def test_what_a_whole_has_raised_keeps_nothing_alive() -> None:
+    class Large:
+        """What somebody would like to have gone."""
+
+    def fail(_: Large) -> None:
+        raise ValueError
+
+    gc.disable()
+    try:
+        large = Large()
+        known = weakref.ref(large)
+        with suppress(ValueError):
+            uninterrupted(fail)(large)
+        del large
+        assert known() is None
+    finally:
+        gc.enable()
+
+
+def test_a_router_that_cannot_be_connected_anew_costs_nobody_else_their_server(
+    server: RouterServer, client: RouterClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RouterServer(rpc_port=0, broadcast_port=0, instances={"f": lambda: 2}) as far:
+        far.run()
+        server.add_router("up", interface="127.0.0.1", rpc_port=far.rpc_port)
+        assert client.call("up/f", timeout_s=20) == 2
+        forwarder, failed = server._cascade["up"].forwarder, Event()
+
+        def fail() -> None:
+            failed.set()
+            raise zmq.ZMQError(errno.EMFILE)
+
+        monkeypatch.setattr(forwarder, "_connect", first(forwarder._connect, fail))
+        forwarder._refusals -= 1  # As if the other one had refused us, and now does not any more.
+        assert failed.wait(10.0)
+        assert client.call("f", timeout_s=20) == 1
+        assert client.call("up/f", timeout_s=20) == 2

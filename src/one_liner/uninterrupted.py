@@ -36,10 +36,13 @@ def uninterrupted(act: Callable[P, T]) -> Callable[P, T]:
                 raised.append(error)
 
         thread = Thread(target=run, name="one_liner uninterrupted", daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # There are no more threads, or none any more: the interpreter ends.
+            return act(*args, **kwargs)
         thread.join()
         if raised:
-            raise raised[0]
+            raise raised.pop()  # Kept here, it would keep this frame, and that it.
         return given[0]
 
     return whole

@@ -126,8 +126,8 @@ class Forwarder:
             self._hopeless |= self._tried_again & self._asked.keys()
             self._tried_again = set(self._asked)
         self._stuck_since = math.inf
-        self.socket.close()
-        self.socket = self._connect()
+        before, self.socket = self.socket, self._connect()
+        before.close()
         self.socket.poll(_CONNECT_MS, zmq.POLLOUT)
         return True
 

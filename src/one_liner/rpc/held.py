@@ -75,7 +75,7 @@ class HeldLease:
                 message = f"exclusive control of {self._title}: no answer within {limit_s:g} s; it will be given back"
                 raise CallTimeoutError(message, path=self.name, timeout_s=limit_s)
         if raised:
-            raise raised[0]
+            raise raised.pop()
 
     def give_up(self) -> None:
         """Nobody will have it: have it given back as soon as it is ours, if it ever is. Does not wait for that."""

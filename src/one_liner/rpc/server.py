@@ -531,8 +531,14 @@ class RpcServer:
     def _refresh(self, forwarder: Forwarder) -> None:
         if forwarder.socket.closed:
             return
-        if forwarder.renew():
-            self._poller = None
+        try:
+            if forwarder.renew():
+                self._poller = None
+        except zmq.ContextTerminated:
+            raise
+        except zmq.ZMQError as trouble:
+            # This process has no more sockets or files. The others are not to lose their server over it.
+            _log.error("router %s could not be connected anew: %s", forwarder.name, trouble)
         for asker, error in forwarder.refresh():
             self._answer(asker.peer, asker.id, error_reply(asker.id, error, self._codec, self._clock))
 
