@@ -200,6 +200,22 @@ def test_a_client_that_is_interrupted_before_it_closes_anything_is_closed(
     assert client.state is State.CLOSED
 
 
+def test_a_server_that_is_interrupted_before_it_closes_anything_is_closed(
+    server: RouterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("one_liner.server.current_thread", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            server.close()
+    with pytest.raises(ClosedError):
+        server.get_stream_fn("late")
+    with RouterServer(rpc_port=server.rpc_port, broadcast_port=server.broadcast_port):
+        pass  # Its ports are free.
+
+
 def test_a_listener_that_goes_takes_nothing_from_one_that_comes(
     client: RouterClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

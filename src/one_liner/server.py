@@ -338,9 +338,9 @@ class RouterServer(Closing):
         first = False
         try:
             with self._lock:
-                first = not self._closed
+                first, self._closed = not self._closed, True
                 if first:
-                    self._closed, self._closer = True, current_thread()
+                    self._closer = current_thread()
             if first:
                 self._stop()
             elif self._closer is not current_thread():
