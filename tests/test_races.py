@@ -37,7 +37,7 @@ from one_liner.transport import fanout
 from one_liner.transport.endpoints import Endpoint
 from one_liner.uninterrupted import uninterrupted
 from one_liner.wire.messages import Kind, Request
-from tests.conftest import poll_until
+from tests.conftest import busy_for, poll_until
 
 
 @pytest.fixture
@@ -153,6 +153,15 @@ def test_a_callback_that_is_made_while_the_client_closes_ends_too(
     monkeypatch.setattr(client, "_keep", first(client._keep, client.close))
     called: list[State] = []
     assert client.on_state(called.append).closed
+
+
+def test_the_ports_are_free_when_close_returns_although_the_leader_was_kept_from_its_processor(
+    server: RouterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RpcServer, "_say_goodbye", first(RpcServer._say_goodbye, lambda: busy_for(1.5)))
+    server.close()
+    with RouterServer(rpc_port=server.rpc_port, broadcast_port=server.broadcast_port) as again:
+        again.run()
 
 
 def test_who_begins_to_listen_while_the_server_closes_is_told(

@@ -62,6 +62,7 @@ from one_liner.wire.messages import MAX_HOPS, ROUTE_SEPARATOR, Kind, Reply, Requ
 
 Notice = Callable[[Request, bytes], None]
 _STOP_TIMEOUT_S: Final = 1.0
+_RELEASE_TIMEOUT_S: Final = 5.0  # No driver is in the way of that, only a processor that has no time.
 _LAST_WORDS_S: Final = 0.3  # how long a closing server's last answers may take to be read
 _LOOK_AFTER_MS: Final = 250  # how often requests that wait for a hop are looked after
 MAX_VOUCHED: Final = 1000
@@ -212,7 +213,7 @@ class RpcServer:
         if self._running:
             deadline = SYSTEM_CLOCK.now() + _STOP_TIMEOUT_S
             self._leave_errand(lambda: None)
-            self._released.wait(_STOP_TIMEOUT_S)
+            self._released.wait(_RELEASE_TIMEOUT_S)
             self._workshop.stop(max(0.0, deadline - SYSTEM_CLOCK.now()))
         else:
             self._release()
