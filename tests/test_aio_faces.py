@@ -36,6 +36,8 @@ NOT_IN_CLIENT = {"parts": "what it is made of, for this library"}
 OTHERWISE_IN_CLIENT = {"server_version": "asks the server, and nothing that is not called can be awaited"}
 NOT_IN_JOB = {"show": "a bar of its own thread; `on_progress` draws one in a loop"}
 NOT_IN_LEASE = {
+    "take": "for this library",
+    "give_up": "for this library",
     "release": "the end of the `async with`",
     "stop": "for this library",
     "wait_lost": "for this library",
