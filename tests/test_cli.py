@@ -573,7 +573,9 @@ def test_addresses(text: str, parts: tuple[str, str, str]) -> None:
     assert Address.read(text) == parts
 
 
-@pytest.mark.parametrize("text", ["", "tcp://", "a:b", "a:1:2", "http://a", "ipc://a", "inproc://a:1", "a b"])
+@pytest.mark.parametrize(
+    "text", ["", "tcp://", "a:b", "a:1:2", "a:65536", "a:١", "http://a", "ipc://a", "inproc://a:1", "a b"]
+)
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ConfigurationError, match="a server is written"):
         Address.read(text)

@@ -75,6 +75,7 @@ def gateway() -> Iterator[GatewayProcess]:
 # --- commands --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(300)
 def test_web_commands(gateway: GatewayProcess, tmp_path: Path) -> None:
     url = ("--url", f"http://127.0.0.1:{gateway.port}")
     assert '"status": "healthy"' in command("web", "health", *url).stdout
@@ -304,11 +305,16 @@ def test_binary_frames_come_back(value: Any) -> None:
 
 
 def test_what_cannot_be_configured(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     for make in (
         lambda: Server("a/b"),
         lambda: Server("host", "a/b"),
         lambda: Settings(stream_hz=0),
         lambda: Settings(rate_hz=-1),
+        lambda: Settings(timeout_s=-1),
+        lambda: Gateway("localhost:1", Settings(array_dir=tmp_path / "file" / "folder")),
+        lambda: Server("localhost:70000"),
+        lambda: Server("localhost", keys=tmp_path / "nothing.key").check_keys(),
         lambda: Token("short"),
         lambda: servers_of(["a=x:1", "a=y:2"]),
         lambda: Role.of("king"),
@@ -336,6 +342,25 @@ def test_a_gateway_that_cannot_begin_leaves_nothing_open(tmp_path: Path) -> None
     with pytest.raises(ConfigurationError):
         asyncio.run(begin())
     assert [str(rig.client.state) for rig in gateway.rigs.all()] == ["closed"]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--server", "localhost:70000"),
+        ("--port", "70000"),
+        ("--keys", "nothing.key", "--server-key", "nothing.pub"),
+        ("--timeout", "-1"),
+        ("--array-dir", __file__),
+    ],
+)
+def test_a_command_that_cannot_be_done_says_so_in_a_line(options: tuple[str, ...]) -> None:
+    done = command("gateway", "--no-ui", *options)
+    assert done.returncode == 2
+    assert done.stderr.startswith("one-liner: ")
+    assert "Traceback" not in done.stderr
+    assert "listening" not in done.stdout
 
 
 def test_an_address_that_is_open_to_everybody_is_told(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from one_liner.errors import ConfigurationError
 
 DEFAULT_PORT = "5555"
 DEFAULT_HOST = "localhost"
+_LAST_PORT = 65535
 
 
 class Address(NamedTuple):
@@ -29,8 +30,8 @@ class Address(NamedTuple):
         if not separator:
             protocol = "tcp"
         if protocol == "tcp":
-            found = re.fullmatch(r"(\[[^\]]+\]|[^:\[\]/\s]*)(?::(\d+))?", rest)
-            if found and rest:
+            found = re.fullmatch(r"(\[[^\]]+\]|[^:\[\]/\s]*)(?::([0-9]{1,5}))?", rest)
+            if found and rest and int(found[2] or DEFAULT_PORT) <= _LAST_PORT:
                 return cls(protocol, found[1].strip("[]") or DEFAULT_HOST, found[2] or DEFAULT_PORT)
         elif protocol == "ipc":
             path, colon, port = rest.rpartition(":")

@@ -101,6 +101,8 @@ def gateway(
     with contextlib.ExitStack() as stack:
         addresses = [_demo(stack)] if demo else server or [_DEFAULT_SERVER]
         servers = [Server.read(text, keys=keys, server_key=server_key) for text in addresses]
+        for one in servers:
+            one.check_keys()
         if tokens is None and host not in _LOOPBACK:
             print("one-liner: without --tokens, whoever reaches this address may do everything", file=sys.stderr)
         _serve(servers, settings, host, port, certificate, certificate_key)

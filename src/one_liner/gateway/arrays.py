@@ -19,6 +19,7 @@ import numpy as np
 from numpy.lib import format as npy
 from starlette.exceptions import HTTPException
 
+from one_liner.errors import ConfigurationError
 from one_liner.gateway.settings import Settings
 
 Array = np.ndarray[Any, Any]
@@ -98,12 +99,18 @@ class FolderShelf:
 
     Args:
         folder: of this gateway alone.
+
+    Raises:
+        ConfigurationError: it is none, and cannot be made.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._deleted = folder / "last_deleted.txt"
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"{folder} cannot be a folder for arrays: {error.strerror}") from None
 
     def infos(self) -> list[ArrayInfo]:
         """What lies there, from this run and those before."""

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from one_liner.address import Address
+from one_liner.config import check_timeout
+from one_liner.credentials import for_client
 from one_liner.errors import ConfigurationError
 from one_liner.gateway.access import Token
 
@@ -39,6 +41,14 @@ class Server:
         Address.read(self.address)
         if "/" in self.name or self.name.startswith("_"):
             raise ConfigurationError(f"the name of a server has no '/' and no '_' in front, unlike {self.name!r}")
+
+    def check_keys(self) -> None:
+        """Read the keys, so that what is wrong with them is known before anything is started.
+
+        Raises:
+            ConfigurationError: something is.
+        """
+        for_client(Address.read(self.address).protocol, self.keys, self.server_key)
 
     @classmethod
     def read(cls, text: str, **options: Any) -> Server:
@@ -111,6 +121,7 @@ class Settings:
         ):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigurationError(f"{name} is a number above 0, not {getattr(self, name)!r}")
+        check_timeout(self.timeout_s)
         if self.rate_hz is not None and not self.rate_hz > 0:
             raise ConfigurationError(f"rate_hz is a number above 0, not {self.rate_hz!r}")
 
