@@ -23,6 +23,7 @@ from one_liner.gateway import Role, Settings, Token, create_app
 from one_liner.gateway.refusal import AcceptThenClose
 from one_liner.gateway.rpc import RpcChannel, RpcMethods, WebSocketRpcEndpoint
 from one_liner.server import RouterServer
+from tests.conftest import poll_until
 from tests.web import PATIENCE_S, Served, run, serving, until, wire
 
 HEX_32 = re.compile(r"[0-9a-f]{32}")
@@ -491,6 +492,26 @@ def test_bare_names_of_the_one_object_and_a_stuck_call_beside_others() -> None:
             run(body(served.ws + "/ws"))
         finally:
             laser.gate.set()
+
+
+def test_a_bare_name_may_be_a_named_call() -> None:
+    tokens = [Token("look-but-do-not-touch", Role.READ), Token("the-hands-of-anna", Role.CONTROL)]
+
+    async def body(url: str) -> None:
+        async with wire(url + "?token=the-hands-of-anna") as client:
+            assert await client.result("half") == 5.0
+            assert await client.result("half", [6]) == 6.0
+            assert await client.result("half", {}) == 5.0
+        async with wire(url + "?token=look-but-do-not-touch") as reader:
+            assert (await reader.call("half"))["result"]["code"] == "refused"
+
+    with rig(laser=Laser()) as server:
+        server.add_named_call("half", "laser", "set_power", [5.0])
+        app = create_app(f"localhost:{server.rpc_port}", Settings(tokens=tokens))
+        with serving(app) as served:
+            (seen,) = app.state.gateway.rigs.all()
+            poll_until(lambda: seen.description and seen.description.named_calls, PATIENCE_S, "the call to be seen")
+            run(body(served.ws + "/ws"))
 
 
 def test_who_may_only_read_reads() -> None:

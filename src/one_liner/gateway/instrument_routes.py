@@ -118,7 +118,7 @@ async def _target(gateway: Gateway, path: str) -> Target:
     if obj_name:
         rig, name = await gateway.rigs.locate(obj_name)
         return Target(rig, name, command)
-    for rig in gateway.rigs.all():
-        if rig.description is not None and any(one.name == command for one in rig.description.named_calls):
-            return Target(rig, "", command)
+    rig_of_call = gateway.rigs.with_named_call(command)
+    if rig_of_call is not None:
+        return Target(rig_of_call, "", command)
     return Target(*await gateway.rigs.sole_object(command), command)

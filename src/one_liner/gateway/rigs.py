@@ -261,6 +261,13 @@ class Rigs:
         rig, one = found[0]
         return rig, one.name
 
+    def with_named_call(self, name: str) -> Rig | None:
+        """The first that has a named call of this name; None if none has."""
+        for rig in self._rigs:
+            if rig.description is not None and any(one.name == name for one in rig.description.named_calls):
+                return rig
+        return None
+
     def full_name(self, rig: Rig, name: str) -> str:
         """The name by which something of a rig is known at the gateway."""
         return f"{rig.name}{_ROUTE}{name}" if rig.name else name

@@ -20,7 +20,7 @@ class ServedMethods(RpcMethods):
     """What the servers behind a gateway serve.
 
     A method is called with the arguments; a property is read without any, and set with one of the name `value`. Who has
-    the role `read` may read properties and call what is declared to only read.
+    the role `read` may read properties and call what is declared to only read. A bare name may be a named call.
 
     Args:
         rigs: the servers.
@@ -38,18 +38,25 @@ class ServedMethods(RpcMethods):
         return call
 
     async def _locate(self, name: str) -> tuple[Rig, str, str]:
+        """The server, the object, and what of it; of a named call no object."""
         path, dot, attr_name = name.rpartition(".")
+        rig_of_call = None if dot else self._rigs.with_named_call(name)
+        if rig_of_call is not None:
+            return rig_of_call, "", name
         rig, obj_name = await self._rigs.locate(path) if dot else await self._rigs.sole_object(attr_name)
         return rig, obj_name, attr_name
 
     async def _call(self, rig: Rig, obj_name: str, attr_name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        found = (await rig.object(obj_name)).find(attr_name)
+        found = (await rig.object(obj_name)).find(attr_name) if obj_name else None
         is_property = found is not None and hasattr(found, "writable")
         if is_property and not args and not kwargs:
             return await rig.client.get(obj_name, attr_name)
         reads = getattr(found, "read_only", False)
         if not reads and self.channel.context.get("role", Role.ADMIN) < Role.CONTROL:
-            raise RefusedError(f"{obj_name}.{attr_name} needs the role control, and yours is read")
+            name = f"{obj_name}.{attr_name}" if obj_name else attr_name
+            raise RefusedError(f"{name} needs the role control, and yours is read")
+        if not obj_name:
+            return await rig.client.call_by_name(attr_name, list(args), kwargs)
         if not is_property:
             return await rig.client.call(obj_name, attr_name, list(args), kwargs)
         if args or set(kwargs) != {"value"}:
