@@ -17,7 +17,7 @@ from one_liner.aio import Sample
 from one_liner.errors import NoDataError
 from one_liner.gateway import broadcast
 from one_liner.gateway.broadcast import Group, Wish
-from one_liner.gateway.json_values import dumps
+from one_liner.gateway.pieces import json_text
 from one_liner.gateway.watch import Channel, Watch
 from one_liner.streams.sample import made
 from tests.web import PATIENCE_S, run, until
@@ -148,11 +148,11 @@ def test_what_is_large_is_written_once_on_a_thread_and_whoever_leaves_meanwhile_
 def test_only_what_is_large_leaves_the_event_loop_to_be_written(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     in_loop: list[bool] = []
 
-    def dumps_watched(content: Any) -> bytes:
+    def json_text_watched(content: Any) -> str:
         in_loop.append(threading.current_thread() is threading.main_thread())
-        return dumps(content)
+        return json_text(content)
 
-    monkeypatch.setattr(broadcast, "dumps", dumps_watched)
+    monkeypatch.setattr(broadcast, "json_text", json_text_watched)
 
     async def body() -> None:
         source, member = Source(), Member()

@@ -13,8 +13,7 @@ from one_liner.gateway.access import Role, needs
 from one_liner.gateway.arrays import ArrayProblem, index_of, npy_bytes, read_npy
 from one_liner.gateway.gateway import Gateway, gateway_of
 from one_liner.gateway.json_values import JsonValueResponse, dumps
-from one_liner.json_forms.arrays import array_to_plain
-from one_liner.json_forms.values import to_plain
+from one_liner.gateway.pieces import PiecesResponse, array_pieces
 
 _PROBLEM: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such array"}}
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -61,22 +60,21 @@ def array_router() -> APIRouter:
         """An array as a `.npy` file."""
         arrays, number = gateway_of(request).arrays, index_of(index)
         content = await asyncio.to_thread(lambda: npy_bytes(arrays.get(number)))
-        return Response(
-            content, media_type=_NPY, headers={"Content-Disposition": f'attachment; filename="{number}.npy"'}
-        )
+        return PiecesResponse([content], _NPY, headers={"Content-Disposition": f'attachment; filename="{number}.npy"'})
 
     @router.get("/array/{index}", dependencies=[Depends(needs(Role.READ))], responses=_PROBLEM)
     async def get_array(request: Request, index: Index) -> Response:
         """An array as nested lists; numbers that are not finite are null, and `has_null` says that there are some."""
         arrays, number = gateway_of(request).arrays, index_of(index)
 
-        def written() -> bytes:
+        def written() -> list[bytes]:
             array = arrays.get(number)
-            data, has_null = array_to_plain(array, to_plain)
-            content: dict[str, Any] = {"shape": list(array.shape), "dtype": str(array.dtype), "data": data}
-            return dumps(content | {"has_null": True} if has_null else content)
+            head = dumps({"shape": list(array.shape), "dtype": str(array.dtype)})
+            nulls: list[bool] = []
+            data = list(array_pieces(array, nulls.append))
+            return [head[:-1], b',"data":', *data, b',"has_null":true}' if any(nulls) else b"}"]
 
-        return Response(await asyncio.to_thread(written), media_type="application/json")
+        return PiecesResponse(await asyncio.to_thread(written), "application/json")
 
     @router.delete("/array/{index}", dependencies=[Depends(needs(Role.CONTROL))], responses=_PROBLEM)
     async def delete_array(request: Request, index: Index) -> Response:

@@ -18,12 +18,12 @@ from one_liner.aio import Sample, anew, in_background
 from one_liner.errors import OneLinerError, SourceFailedError
 from one_liner.gateway.faults import fault_message
 from one_liner.gateway.frames import binary_frame
-from one_liner.gateway.json_values import dumps, is_large
+from one_liner.gateway.json_values import dumps
 from one_liner.gateway.outbox import Content, Outbox
+from one_liner.gateway.pieces import is_large, json_text
 from one_liner.gateway.rigs import Rigs
 from one_liner.gateway.settings import Settings
 from one_liner.gateway.watch import Watch
-from one_liner.json_forms.values import to_plain
 
 _SINE_POINTS = 100
 _NOISE = 0.1
@@ -206,7 +206,9 @@ class Group:
         large = is_large(item.data)
         if self._wish.binary:
             head = {"type": "data", "stream": name, "timestamp": item.wall_time, "sequence": item.sequence}
-            content: Content = binary_frame(head, item.data)
+            content: Content = (
+                await asyncio.to_thread(binary_frame, head, item.data) if large else binary_frame(head, item.data)
+            )
         else:
             content = await asyncio.to_thread(_as_json, name, item) if large else _as_json(name, item)
         self._send(content, name if large else None)
@@ -217,7 +219,7 @@ class Group:
 
 
 def _as_json(name: str, sample: Sample) -> str:
-    return dumps(_data(name, sample)).decode()
+    return json_text(_data(name, sample))
 
 
 def _data(name: str, sample: Sample) -> dict[str, Any]:
@@ -234,13 +236,13 @@ def _data(name: str, sample: Sample) -> dict[str, Any]:
         "sequence": sample.sequence,
     }
     if array is None or array.dtype.hasobject:
-        return {**message, "shape": [], "dtype": type(value).__name__, "x": [], "y": to_plain(value)}
+        return {**message, "shape": [], "dtype": type(value).__name__, "x": [], "y": value}
     if array.ndim == 0:
         array = array.reshape(1)
         x, y = [sample.wall_time], array
     else:
         x, y = list(range(array.shape[-1])), value
-    return {**message, "shape": list(array.shape), "dtype": str(array.dtype), "x": x, "y": to_plain(y)}
+    return {**message, "shape": list(array.shape), "dtype": str(array.dtype), "x": x, "y": y}
 
 
 def _as_array(value: Any) -> np.ndarray[Any, Any] | None:

@@ -22,7 +22,7 @@ from one_liner.gateway.access import Role, check_role
 from one_liner.gateway.arrays import ArrayStore
 from one_liner.gateway.gateway import Gateway
 from one_liner.gateway.head import check_may_act, only_looks
-from one_liner.gateway.json_values import JsonValueResponse
+from one_liner.gateway.pieces import json_response
 from one_liner.gateway.rigs import Rig
 
 ARRAY = "$array"
@@ -139,9 +139,9 @@ async def check_only_looks(request: Request, target: Target) -> None:
         check_may_act(request)
 
 
-def answer(command: str, value: Any) -> Response:
+async def answer(command: str, value: Any) -> Response:
     """`{"message": command, "value": result}`."""
-    return JsonValueResponse({"message": command, "value": value})
+    return await json_response({"message": command, "value": value})
 
 
 async def body_arguments(request: Request) -> tuple[list[Any], dict[str, Any]]:

@@ -13,7 +13,7 @@ from PIL import Image
 from one_liner.aio import Sample
 from one_liner.errors import NotCarriableError
 from one_liner.gateway.json_values import dumps
-from one_liner.json_forms.values import to_plain
+from one_liner.gateway.pieces import json_text
 
 _LENGTH = struct.Struct("<I")
 _FORMATS = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg"}
@@ -27,9 +27,14 @@ def sample_head(name: str, sample: Sample) -> dict[str, Any]:
     return head
 
 
-def sample_json(name: str, sample: Sample) -> bytes:
-    """A sample as JSON: its head, and `value`."""
-    return dumps({**sample_head(name, sample), "value": to_plain(sample.data)})
+def sample_content(name: str, sample: Sample) -> dict[str, Any]:
+    """What JSON tells of a sample: its head, and `value`."""
+    return {**sample_head(name, sample), "value": sample.data}
+
+
+def sample_json(name: str, sample: Sample) -> str:
+    """A sample as JSON; on a thread if it is large."""
+    return json_text(sample_content(name, sample))
 
 
 def binary_frame(head: dict[str, Any], data: Any) -> bytes:

@@ -65,7 +65,7 @@ def instrument_router() -> APIRouter:
             if await is_property(target):
                 await check_call(gateway, request, target, acts=True)
                 await set_property(gateway, request, target, kwargs["value"])
-                return answer(target.attr_name, kwargs["value"])
+                return await answer(target.attr_name, kwargs["value"])
         return await _command(gateway, request, args, kwargs)
 
     return router
@@ -108,7 +108,7 @@ async def _command(gateway: Gateway, request: Request, args: list[Any], kwargs: 
     args, kwargs = checked(target, args, kwargs) if args or kwargs else (args, kwargs)
     await check_only_looks(request, target)
     await check_call(gateway, request, target, acts=bool(args or kwargs) and request.method == "POST")
-    return answer(target.attr_name, await make_call(gateway, request, target, args, kwargs))
+    return await answer(target.attr_name, await make_call(gateway, request, target, args, kwargs))
 
 
 async def _target(gateway: Gateway, path: str) -> Target:

@@ -15,6 +15,7 @@ from one_liner.gateway.access import Role, needs
 from one_liner.gateway.calls import RESPONSES, Target, check_call, with_arrays
 from one_liner.gateway.gateway import Gateway, gateway_of
 from one_liner.gateway.json_values import JsonValueResponse
+from one_liner.gateway.pieces import json_response
 from one_liner.gateway.rigs import Rig
 
 _MAY_READ, _MAY_CONTROL = [Depends(needs(Role.READ))], [Depends(needs(Role.CONTROL))]
@@ -67,13 +68,13 @@ def _add_looks(router: APIRouter) -> None:
         rig, job = await _job(gateway, id)
         if not job.done:
             return JsonValueResponse(job_json(gateway, rig, job.info), 202)
-        return JsonValueResponse({"message": job.info.command, "value": await job.result()})
+        return await json_response({"message": job.info.command, "value": await job.result()})
 
     @router.get("/{id:path}/log", dependencies=_MAY_READ)
     async def log(request: Request, id: str) -> Response:
         """What it has logged so far."""
         _, job = await _job(gateway_of(request), id)
-        return JsonValueResponse({"id": id, "lines": await job.log()})
+        return await json_response({"id": id, "lines": await job.log()})
 
     @router.get("/{id:path}", dependencies=_MAY_READ)
     async def look(request: Request, id: str) -> Response:

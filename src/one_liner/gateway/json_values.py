@@ -10,7 +10,6 @@ from starlette.responses import JSONResponse
 
 from one_liner.json_forms.values import to_plain
 
-_LARGE_BYTES = 65_536
 # orjson has its own form for these; ours is `to_plain`.
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
@@ -30,11 +29,3 @@ def dumps(value: Any) -> bytes:
     except orjson.JSONEncodeError:  # A number of more than 64 bits, a key that is no text, a lone surrogate.
         plain = to_plain(value)
         return json.dumps(plain, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
-
-
-def is_large(value: Any) -> bool:
-    """Whether to write it takes so long that it is done on a thread: in the event loop everybody would wait."""
-    size = getattr(value, "nbytes", None)
-    if size is None:
-        size = len(value) if isinstance(value, bytes | str | list | dict) else 0
-    return bool(size >= _LARGE_BYTES)

@@ -162,12 +162,12 @@ class ObjectRoutes:
 
     def _add_property(self, target: Target, described: PropertyDescription, full_name: str) -> None:
         async def read(request: Request) -> Response:
-            return answer(target.attr_name, await make_call(gateway_of(request), request, target, [], {}))
+            return await answer(target.attr_name, await make_call(gateway_of(request), request, target, [], {}))
 
         async def write(request: Request, body: Any) -> Response:
             await check_call(gateway_of(request), request, target, acts=True)
             await set_property(gateway_of(request), request, target, body.value)
-            return answer(target.attr_name, body.value)
+            return await answer(target.attr_name, body.value)
 
         if described.readable:
             self._add("GET", full_name, described.name, described.doc, read)
@@ -185,7 +185,7 @@ class ObjectRoutes:
             gateway = gateway_of(request)
             await check_call(gateway, request, target)
             kwargs = arguments.from_query(values, list(request.query_params))
-            return answer(target.attr_name, await make_call(gateway, request, target, [], kwargs))
+            return await answer(target.attr_name, await make_call(gateway, request, target, [], kwargs))
 
         async def post(request: Request, body: BaseModel | None = None) -> Response:
             gateway = gateway_of(request)
@@ -193,7 +193,7 @@ class ObjectRoutes:
             args, kwargs = arguments.from_model(body)
             if described.is_command or _wants_job(request):
                 return await submit_job(gateway, request, target, args, kwargs)
-            return answer(target.attr_name, await make_call(gateway, request, target, args, kwargs))
+            return await answer(target.attr_name, await make_call(gateway, request, target, args, kwargs))
 
         if described.read_only and arguments.fit_a_query:
             _give_signature(get, arguments.query())
@@ -207,7 +207,7 @@ class ObjectRoutes:
             gateway = gateway_of(request)
             await check_call(gateway, request, target, acts=True)
             args, kwargs = await body_arguments(request)
-            return answer(target.attr_name, await make_call(gateway, request, target, args, kwargs))
+            return await answer(target.attr_name, await make_call(gateway, request, target, args, kwargs))
 
         full_name = self._gateway.rigs.full_name(target.rig, target.attr_name)
         self.router.add_api_route(

@@ -17,10 +17,11 @@ from one_liner.errors import OneLinerError, SourceFailedError
 from one_liner.gateway.access import Role, admitted, needs
 from one_liner.gateway.arrays import npy_bytes
 from one_liner.gateway.faults import fault_message
-from one_liner.gateway.frames import binary_frame, media_type, picture, sample_head, sample_json
+from one_liner.gateway.frames import binary_frame, media_type, picture, sample_content, sample_head, sample_json
 from one_liner.gateway.gateway import Gateway, gateway_of
-from one_liner.gateway.json_values import JsonValueResponse, dumps, is_large
+from one_liner.gateway.json_values import JsonValueResponse, dumps
 from one_liner.gateway.outbox import Content, wait_for_end
+from one_liner.gateway.pieces import PiecesResponse, is_large, json_response
 from one_liner.gateway.refusal import short_reason
 from one_liner.gateway.rigs import Rig, streams_of
 
@@ -83,7 +84,7 @@ def _add_last_samples(router: APIRouter) -> None:
             content = await asyncio.to_thread(npy_bytes, sample.data)
         except ValueError:
             raise HTTPException(422, f"a sample of {name} is no array: {type(sample.data).__name__}") from None
-        return Response(content, media_type="application/octet-stream", headers=_head_of(sample))
+        return PiecesResponse([content], "application/octet-stream", headers=_head_of(sample))
 
     @router.get("/{name:path}/last.{extension}", dependencies=_MAY_READ, response_class=Response)
     async def last_image(request: Request, name: str, extension: str) -> Response:
@@ -93,14 +94,13 @@ def _add_last_samples(router: APIRouter) -> None:
             raise HTTPException(404, f"there is no picture of type {extension!r}; there are png and jpg")
         sample = await _last(gateway_of(request), name)
         content = await asyncio.to_thread(picture, sample.data, extension)
-        return Response(content, media_type=kind, headers=_head_of(sample))
+        return PiecesResponse([content], kind, headers=_head_of(sample))
 
     @router.get("/{name:path}/last", dependencies=_MAY_READ)
     async def last(request: Request, name: str) -> Response:
         """The last sample as JSON."""
         sample = await _last(gateway_of(request), name)
-        content = await asyncio.to_thread(sample_json, name, sample)
-        return Response(content, media_type="application/json")
+        return await json_response(sample_content(name, sample))
 
 
 def _add_mjpeg(router: APIRouter) -> None:
@@ -143,7 +143,7 @@ def _add_socket(router: APIRouter) -> None:
                         outbox.pass_over()
                         continue
                     write = partial(_content, name, item, binary)
-                    content = await samples.written(item, (name, binary), write, aside=large and not binary)
+                    content = await samples.written(item, (name, binary), write, aside=large)
                     outbox.put(content, key=name if large else None, droppable=True)
 
             await wait_for_end(websocket, outbox, forward())
@@ -177,7 +177,7 @@ async def _parts(rig: Rig, name: str, period_s: float) -> AsyncIterator[bytes]:
 
 
 def _content(name: str, sample: Sample, binary: bool) -> Content:
-    return binary_frame(sample_head(name, sample), sample.data) if binary else sample_json(name, sample).decode()
+    return binary_frame(sample_head(name, sample), sample.data) if binary else sample_json(name, sample)
 
 
 def _head_of(sample: Sample) -> dict[str, str]:

@@ -30,7 +30,8 @@ from one_liner.errors import (
 )
 from one_liner.gateway.bridge.subjects import Subjects
 from one_liner.gateway.faults import fault_json
-from one_liner.gateway.json_values import dumps, is_large
+from one_liner.gateway.json_values import dumps
+from one_liner.gateway.pieces import is_large, json_pieces
 
 try:
     from nats.aio.client import Client
@@ -309,7 +310,7 @@ class Bridge:
             self._refuse(subject, least)
         else:
             content = {"timestamp": sample.wall_time, "sequence": sample.sequence, "data": sample.data}
-            payload = await asyncio.to_thread(dumps, content) if is_large(sample.data) else dumps(content)
+            payload = await _written(content)
             await self._send(subject, payload)
 
     async def _send(self, subject: str, payload: bytes) -> None:
@@ -380,11 +381,17 @@ class Bridge:
 
     async def _reply(self, message: Msg, answer: dict[str, Any]) -> None:
         try:
-            await message.respond(dumps(answer))
+            await message.respond(await _written(answer))
         except (NatsError, OSError) as error:
             _log.warning("the answer to %s could not be given: %s", message.subject, error)
         else:
             self._answered += 1
+
+
+async def _written(content: dict[str, Any]) -> bytes:
+    if not is_large(content):
+        return dumps(content)
+    return await asyncio.to_thread(lambda: b"".join(json_pieces(content)))
 
 
 def _least_bytes(data: Any) -> int:

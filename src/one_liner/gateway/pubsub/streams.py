@@ -17,7 +17,7 @@ from one_liner.aio import Sample, ServerDescription, anew, in_background
 from one_liner.errors import NotExposedError, SourceFailedError
 from one_liner.gateway.event import ALL_TOPICS
 from one_liner.gateway.faults import fault_json
-from one_liner.gateway.json_values import dumps, is_large
+from one_liner.gateway.pieces import is_large, json_text
 from one_liner.gateway.pubsub.endpoint import PubSubEndpoint
 from one_liner.gateway.rigs import Rig, Rigs, streams_of
 
@@ -119,4 +119,4 @@ def _as_json(item: Sample | SourceFailedError) -> str:
         content = {"timestamp": item.wall_time, "sequence": item.sequence, "data": item.data}
     else:
         content = {"timestamp": None, "sequence": None, "data": None, "error": fault_json(item)}
-    return dumps(content).decode()
+    return json_text(content)

@@ -16,6 +16,7 @@ from one_liner.errors import (
     OneLinerError,
     RemoteError,
 )
+from one_liner.gateway.pieces import is_large
 from one_liner.gateway.rpc.frames import (
     RPC_ERROR,
     Request,
@@ -226,6 +227,8 @@ class RpcChannel:
         arguments = request.arguments or {}
         args, kwargs = ([], arguments) if isinstance(arguments, dict) else (arguments, {})
         result, result_type = await call(args, kwargs)
+        if is_large(result):
+            return await asyncio.to_thread(response_text, result, result_type, request.call_id)
         return response_text(result, result_type, request.call_id)
 
 

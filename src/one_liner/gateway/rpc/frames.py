@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from one_liner.errors import MalformedError, OneLinerError, RemoteError
 from one_liner.gateway.faults import said_by
 from one_liner.gateway.json_values import dumps
+from one_liner.gateway.pieces import json_text
 
 RPC_ERROR: Final = "RpcError"
 """The `result_type` of an answer that is an error."""
@@ -86,12 +87,12 @@ def request_text(method: str, arguments: str, call_id: str) -> str:
 
 
 def response_text(result: Any, result_type: str, call_id: str | None) -> str:
-    """A response.
+    """A response; on a thread if the result is large.
 
     Raises:
         NotCarriableError: the result has no JSON.
     """
-    answer = f'"result":{as_json(result)},"result_type":{json.dumps(result_type)},"call_id":{json.dumps(call_id)}'
+    answer = f'"result":{json_text(result)},"result_type":{json.dumps(result_type)},"call_id":{json.dumps(call_id)}'
     return f'{{"request":null,"response":{{{answer}}}}}'
 
 
