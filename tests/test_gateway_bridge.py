@@ -29,7 +29,7 @@ from one_liner.aio import AsyncRouterClient
 from one_liner.errors import ConfigurationError
 from one_liner.gateway.bridge import Bridge, Keep, Subjects
 from one_liner.gateway.bridge import bridge as bridge_module
-from one_liner.gateway.json_values import dumps
+from one_liner.gateway.pieces import json_pieces
 from one_liner.server import RouterServer
 from tests.brokers import Broker, broker
 from tests.web import PATIENCE_S, run, until
@@ -208,12 +208,11 @@ def test_a_large_sample_is_written_aside_and_not_at_all_if_nobody_could_get_it(
     push = rig.get_stream_fn("camera")
     written: list[tuple[int, bool]] = []
 
-    def dumps_watched(content: Any) -> bytes:
-        if isinstance(content.get("data"), np.ndarray):
-            written.append((content["data"].size, threading.current_thread() is threading.main_thread()))
-        return dumps(content)
+    def pieces_watched(content: Any) -> Iterator[bytes]:
+        written.append((content["data"].size, threading.current_thread() is threading.main_thread()))
+        return json_pieces(content)
 
-    monkeypatch.setattr(bridge_module, "dumps", dumps_watched)
+    monkeypatch.setattr(bridge_module, "json_pieces", pieces_watched)
 
     async def body(one: Broker) -> None:
         async with connected(one) as watcher, bridged(rig, one, streams=["camera"]) as bridge:
