@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from threading import Event, Lock, Thread
+from functools import partial
+from threading import Event, Lock
 from types import TracebackType
 from typing import Any, Final, Self
 
+from one_liner.background import BackgroundThread
 from one_liner.clock import SYSTEM_CLOCK
 from one_liner.errors import (
     CallTimeoutError,
@@ -68,7 +70,7 @@ class HeldLease:
             OneLinerError: what was raised there.
         """
         raised: list[BaseException] = []
-        Thread(target=self._take, args=(ask, raised), name="one_liner lease", daemon=True).start()
+        BackgroundThread(partial(self._take, ask, raised), "lease").start()
         deadline = math.inf if limit_s is None else SYSTEM_CLOCK.now() + limit_s
         while not self._answered.wait(max(0.0, min(_SLICE_S, deadline - SYSTEM_CLOCK.now()))):
             if SYSTEM_CLOCK.now() >= deadline:
@@ -84,7 +86,7 @@ class HeldLease:
             self._returned = True
             self._ended.set()
         if taken:
-            Thread(target=self._give_back, name="one_liner lease", daemon=True).start()
+            BackgroundThread(self._give_back, "lease").start()
 
     def check(self) -> None:
         """Raise if it is ours no longer.
