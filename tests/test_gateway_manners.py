@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -13,12 +14,14 @@ pytest.importorskip("fastapi", reason="the gateway needs one_liner[gateway]")
 import httpx
 import numpy as np
 from fastapi import FastAPI
+from starlette.types import Message, Receive, Scope, Send
 from websockets.sync.client import ClientConnection, connect
 
 from one_liner import RouterServer
 from one_liner.gateway import NumpyClient, Role, Settings, Token, create_app
 from one_liner.gateway.arrays import npy_bytes
 from one_liner.gateway.frames import read_binary_frame
+from one_liner.gateway.head import Head
 from tests.conftest import poll_until
 from tests.web import PATIENCE_S, serving
 
@@ -130,6 +133,32 @@ def test_head_of_what_goes_on_and_on_ends(lab: Lab, path: str) -> None:
     answer = lab.http.head(path)
     assert (answer.status_code, answer.content) == (200, b"")
     poll_until(lambda: not any(rig.channel("map").watchers for rig in lab.app.state.gateway.rigs.all()), PATIENCE_S, "")
+
+
+def test_what_never_ends_by_itself_is_ended_after_its_headers() -> None:
+    sent: list[Message] = []
+
+    async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["method"] == "GET"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            await send({"type": "http.response.body", "body": b"more", "more_body": True})
+            await asyncio.sleep(0)
+
+    async def take(message: Message) -> None:
+        sent.append(message)
+
+    async def silence() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody says anything")
+
+    async def ask() -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            await Head(endless)({"type": "http", "method": "HEAD"}, silence, take)
+
+    asyncio.run(ask())
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sent[1]["body"] == b""
 
 
 @pytest.mark.parametrize("path", ["/instrument/cryostat/cool?to_k=4", "/api/objects/cryostat/map?$store=1"])
