@@ -47,6 +47,7 @@ PURPOSE = "broken on purpose"
 BY_HAND = {
     "aio/background.py": 1,
     "gateway/backends/nats.py": 2,
+    "gateway/head.py": 2,
     "gateway/outbox.py": 3,
     "gateway/pubsub/endpoint.py": 1,
     "gateway/rpc/endpoint.py": 1,
@@ -345,7 +346,7 @@ def test_relays_and_routers_go_on(
 def test_leases_of_the_dead_end_all_the_same(
     server: RouterServer, client: RouterClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broken = Break(monkeypatch, Leases, "end_those_of_the_dead")
+    broken = Break(monkeypatch, Leases, "those_of_the_dead")
     other = RouterClient(rpc_port=server.rpc_port, broadcast_port=None, heartbeat_s=HEARTBEAT_S)
     held = other.lease("device")
     assert broken.happened.wait(PATIENCE_S)
@@ -394,7 +395,7 @@ def test_a_callback_that_gets_nothing_more_is_closed(caplog: pytest.LogCaptureFi
     def next_item() -> int:
         raise RuntimeError(PURPOSE)
 
-    callback = Callback("broken", print, next_item, lambda: woken.append(True))
+    callback = Callback("broken", print, next_item, lambda: woken.append(True)).start()
     poll_until(lambda: callback.closed and woken, PATIENCE_S, "its end")
     assert errors(caplog) == ["one_liner callback broken ended by an error"]
     callback.close()
