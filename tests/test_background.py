@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 import zmq
 
 from one_liner import RouterClient, RouterServer, background
-from one_liner.aio import AsyncRouterClient, anew, in_background
+from one_liner.aio import AsyncRouterClient, anew, in_background, stopped
 from one_liner.aio import background as tasks
 from one_liner.background import BackgroundThread
 from one_liner.callbacks import Callback
@@ -174,6 +175,25 @@ def test_a_task_that_ends_by_an_error_is_in_the_log_and_told(caplog: pytest.LogC
     asyncio.run(main())
     assert errors(caplog) == ["one_liner worker ended by an error"]
     assert not tasks._running
+
+
+def test_tasks_are_stopped_although_one_loses_a_cancelling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_PATIENCE_S", 0.05)
+
+    async def deaf(times: int) -> None:
+        for _ in range(times):
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    async def main() -> None:
+        begun = [asyncio.create_task(deaf(times)) for times in range(3)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE_S):
+            await stopped(*begun)
+            await stopped()
+        assert all(task.done() for task in begun)
+
+    asyncio.run(main())
 
 
 def test_a_task_that_feeds_others_begins_anew(caplog: pytest.LogCaptureFixture) -> None:

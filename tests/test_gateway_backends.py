@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -421,6 +421,44 @@ class _Stubborn:
 def test_an_exchange_ends_whatever_its_carrier_makes_of_that() -> None:
     async def body() -> None:
         carrier = _Stubborn()
+        exchange = Exchange(carrier)
+        await exchange.start(lambda event: None)
+        await carrier.reached.wait()
+        async with asyncio.timeout(20):
+            await exchange.close()
+
+    run(body())
+
+
+async def _deaf(reached: asyncio.Event) -> None:
+    """Lose a cancelling, as `asyncio.wait_for` does before Python 3.12 when what it waits for comes that moment."""
+    reached.set()
+    with suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+
+
+class _Deaf(_Stubborn):
+    """A carrier whose library loses a cancelling."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self._where = where
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[_Stubborn]:
+        if self._where == "connect":
+            await _deaf(self.reached)
+        yield self
+
+    async def send(self, messages: Sequence[bytes]) -> None:
+        if self._where == "send":
+            await _deaf(self.reached)
+
+
+@pytest.mark.parametrize("where", ["connect", "send"])
+def test_an_exchange_ends_although_its_carrier_loses_a_cancelling(where: str) -> None:
+    async def body() -> None:
+        carrier = _Deaf(where)
         exchange = Exchange(carrier)
         await exchange.start(lambda event: None)
         await carrier.reached.wait()

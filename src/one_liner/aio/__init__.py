@@ -6,7 +6,7 @@ it cannot, as Windows' Proactor, a thread. Samples and events come to the thread
 wake the loop. What is said to the server is not here: that is the core, in `rpc/`, `streams/` and `events/`.
 """
 
-from one_liner.aio.background import anew, in_background
+from one_liner.aio.background import anew, in_background, stopped
 from one_liner.aio.callback import AsyncCallback
 from one_liner.aio.client import AsyncRouterClient
 from one_liner.aio.events import AsyncEventStream
@@ -52,4 +52,5 @@ __all__ = [
     "Topic",
     "anew",
     "in_background",
+    "stopped",
 ]

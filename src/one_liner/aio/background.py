@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 PAUSE_S: Final = 1.0
+_PATIENCE_S: Final = 5.0
 _log = logging.getLogger("one_liner.aio.background")
 _running: set[asyncio.Task[Any]] = set()
 """A loop holds its tasks weakly: what nobody else holds may vanish in the middle."""
@@ -51,6 +52,19 @@ async def anew(work: Callable[[], Coroutine[Any, Any, object]], *, pause_s: floa
             name = task.get_name() if task is not None else "a background task"
             _log.exception("%s ended by an error, and begins anew in %g s", name, pause_s)
         await asyncio.sleep(pause_s)
+
+
+async def stopped(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks, and wait until they have ended.
+
+    Again after a while: before Python 3.12 `asyncio.wait_for`, which libraries use, loses a cancelling that comes
+    together with what it waits for.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_PATIENCE_S)
 
 
 def _ended(failed: Callable[[Exception], object] | None, task: asyncio.Task[Any]) -> None:

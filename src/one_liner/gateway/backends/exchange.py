@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from one_liner.aio import anew, in_background
+from one_liner.aio import anew, in_background, stopped
 from one_liner.errors import BrokerLostError, MalformedError
 from one_liner.gateway.backends.backend import BackendStatistics
 from one_liner.gateway.backends.carrier import Carrier, Connection
@@ -83,8 +83,7 @@ class Exchange:
         """Leave. What still waits is given up."""
         self._leaving = True
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await stopped(self._task)
             self._task = None
         self._unsent += len(self._waiting)
         self._waiting.clear()
@@ -122,6 +121,8 @@ class Exchange:
             await asyncio.sleep(pause_s)
 
     async def _serve(self, connection: Connection) -> None:
+        if self._leaving:
+            return  # A carrier's library may lose a cancelling, while it connects and while it sends.
         present = self._present()
         self._heard_at.clear()
         self._connections += 1
@@ -141,8 +142,8 @@ class Exchange:
         if self._waiting:
             await self._await_return(present)
         next_beat = time.monotonic() + BEAT_S
-        while True:
-            while self._waiting:
+        while not self._leaving:
+            while self._waiting and not self._leaving:
                 await self._send_some(connection)
             # Events and beats in one task: a beat that overtook its events would make them seem lost.
             if self._beat_asked or time.monotonic() >= next_beat:

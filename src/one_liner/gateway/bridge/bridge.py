@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from one_liner.aio import AsyncRouterClient, Sample, anew, in_background
+from one_liner.aio import AsyncRouterClient, Sample, anew, in_background, stopped
 from one_liner.errors import (
     BadArgumentsError,
     BrokerLostError,
@@ -163,11 +163,7 @@ class Bridge:
         except* NatsError as errors:
             raise BrokerLostError(f"{self._urls[0]}: {errors.exceptions[0]}") from None
         finally:
-            tasks = [*self._readers.values(), *self._running]
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks)
+            await stopped(*self._readers.values(), *self._running)
             if self._broker is not None:
                 await self._broker.close()
 
@@ -191,8 +187,7 @@ class Bridge:
         self._ready.set()
 
     async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await stopped(self._task)
         if not self._task.cancelled():
             self._task.result()
 
